@@ -1,0 +1,250 @@
+//! What the gateway was told to do: the resolved, ready-to-use form of the configuration file.
+//!
+//! `file` reads YAML into nodes that know their position, `mirror` gives them the shape of the file (and is the
+//! reference of its keys), `resolve` turns the mirror into the values below, and `problem` collects everything that
+//! is wrong, so that an operator sees all of it at once. Nothing falls back to a default because it could not be read.
+
+mod environment;
+mod file;
+mod mirror;
+mod problem;
+mod read;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+use url::Url;
+
+pub use environment::Environment;
+pub use problem::{Problem, Problems};
+pub use resolve::{load, parse};
+
+pub use crate::telemetry::{LogFormat, LogRequests};
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of the public listener: HTTP/1.1 and h2c on one port.
+    pub listen: SocketAddr,
+    /// How callers name the gateway. Without it, origins come from `Host` and the front end's
+    /// `X-Forwarded-Proto`, and ID tokens of service accounts are refused.
+    pub public_url: Option<Origin>,
+    /// Address of the operators' listener, if any.
+    pub admin: Option<SocketAddr>,
+    /// How many proxies in front of the gateway append to `X-Forwarded-For` and may be believed: 1 on
+    /// Cloud Run, else 0, unless the file says otherwise.
+    pub trusted_hops: u8,
+    /// Logging.
+    pub log: Log,
+    /// Whose tokens are accepted and where Google is reached; absent when every location is public.
+    pub google: Option<Google>,
+    /// The metadata server, which mints the tokens for upstreams, public locations included. Only scheme, host and
+    /// port are used.
+    pub metadata: Url,
+    /// Sign-in of people.
+    pub login: Login,
+    /// Life of verified facts.
+    pub cache: Cache,
+    /// The services behind the gateway.
+    pub upstreams: Vec<Upstream>,
+    /// What is let through, and where to. In the order of the file, which has no meaning.
+    pub locations: Vec<Location>,
+}
+
+/// Scheme, host and port, in the form that browsers send in `Origin` (RFC 6454): no path, no trailing slash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(pub(crate) Box<str>);
+
+impl Origin {
+    /// The origin as text, such as `https://gw.example.com`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The origin of a port on this machine.
+    #[cfg(feature = "dev")]
+    pub(crate) fn local(port: u16) -> Self {
+        Self(format!("http://localhost:{port}").into())
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Form of the lines.
+    pub format: LogFormat,
+    /// The least severe level that is written.
+    pub level: log::LevelFilter,
+    /// Which requests get a line of their own.
+    pub requests: LogRequests,
+}
+
+/// Whose tokens are accepted and where Google is reached.
+#[derive(Clone, Debug)]
+pub struct Google {
+    /// The OAuth web client of our own sign-in. It has no secret here.
+    pub client_id: String,
+    /// Other OAuth clients whose tokens are accepted.
+    pub accepted_clients: Vec<String>,
+    /// Google's endpoints.
+    pub endpoints: Endpoints,
+}
+
+/// Where Google is reached. `https`, or `http` to loopback.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    /// Where browsers are sent to sign in.
+    pub authorization: Url,
+    /// Tells whom an access token belongs to.
+    pub tokeninfo: Url,
+    /// Google's public keys as a JWK set (RFC 7517).
+    pub certs: Url,
+    /// Revokes a token (RFC 7009).
+    pub revocation: Url,
+}
+
+/// Sign-in of people.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// What Google hands to the browser.
+    pub flow: Flow,
+    /// OAuth scopes that are asked for.
+    pub scopes: Vec<String>,
+    /// Name of the session cookie.
+    pub cookie: String,
+}
+
+/// The two ways to sign in that need no client secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// `response_type=token`: the fragment carries an access token (RFC 6749, section 4.2).
+    AccessToken,
+    /// `response_type=id_token`: a form post carries an ID token (OpenID Connect Core, section 3.2).
+    IdToken,
+}
+
+/// Who passes. All entries are lower-case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allow {
+    /// Domains of e-mail addresses, compared whole.
+    pub domains: Vec<String>,
+    /// Single e-mail addresses.
+    pub emails: Vec<String>,
+    /// Service accounts, by e-mail address; never admitted by a domain.
+    pub service_accounts: Vec<String>,
+    /// Whether a domain is compared with the `hd` claim instead of the address.
+    pub workspace_only: bool,
+}
+
+/// Life of verified facts.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// How long a verified token is believed; never past its own expiry.
+    pub verified: Duration,
+    /// How long a rejected token is remembered.
+    pub rejected: Duration,
+    /// Entries of the cache of verified tokens.
+    pub entries: usize,
+}
+
+/// A service behind the gateway.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name in the file.
+    pub name: String,
+    /// Scheme, host and port; the path is `/`.
+    pub url: Url,
+    /// Audience of the minted token, or nothing for `audience: none`.
+    pub audience: Option<String>,
+    /// Header that carries the minted token.
+    pub token_header: HeaderName,
+    /// Versions of HTTP to speak.
+    pub protocol: Protocol,
+    /// Limits on waiting.
+    pub timeouts: Timeouts,
+}
+
+/// Versions of HTTP to speak with an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Over TLS what ALPN settles on, in the clear HTTP/1.1.
+    Auto,
+    /// Only HTTP/1.1.
+    Http1,
+    /// Only HTTP/2; in the clear with prior knowledge (h2c).
+    Http2,
+}
+
+/// Limits on waiting for an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the connection, TLS included, is established.
+    pub connect: Duration,
+    /// Between two reads.
+    pub read: Duration,
+    /// Between two writes.
+    pub write: Duration,
+    /// How long an unused connection is kept.
+    pub idle: Duration,
+}
+
+/// Which requests it takes, who passes, and where they go.
+#[derive(Clone, Debug)]
+pub struct Location {
+    /// The path as written in the file, such as `/app` or `= /app`: its name in logs and in `explain`.
+    pub name: String,
+    /// The path it takes, decoded.
+    pub path: LocationPath,
+    /// The only host name it takes: lower-case, without port.
+    pub host: Option<String>,
+    /// The only methods it takes; all when empty.
+    pub methods: Vec<Method>,
+    /// Who passes.
+    pub access: Access,
+    /// What replaces the matched part of the path, percent-encoded.
+    pub rewrite: Option<String>,
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// The upstream's limits, with the location's own laid over them.
+    pub timeouts: Timeouts,
+    /// Largest request body in bytes; none when absent.
+    pub max_body: Option<u64>,
+    /// Forms of a path that are refused elsewhere.
+    pub allow_encoded: AllowEncoded,
+}
+
+/// The path that a location takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocationPath {
+    /// Only this path.
+    Exact(String),
+    /// This path, and all below it at a segment boundary.
+    Prefix(String),
+}
+
+/// Who passes a location.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Everybody.
+    Public,
+    /// Callers with a Google credential that this list admits.
+    Google(Arc<Allow>),
+}
+
+/// Forms of a path that two readers may understand differently, allowed at a location whose upstream needs them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllowEncoded {
+    /// `%2F`.
+    pub slash: bool,
+    /// `;` and `%3B`.
+    pub semicolon: bool,
+    /// `%25` before two hexadecimal digits, which a second decoding would change.
+    pub percent: bool,
+    /// `//`.
+    pub double_slash: bool,
+}

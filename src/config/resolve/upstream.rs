@@ -1,0 +1,169 @@
+//! The services behind the gateway.
+
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::value::{choice, timeout, upstream_name};
+use super::{Resolver, address};
+use crate::config::mirror;
+use crate::config::problem::{Fault, Place, Spanned, did_you_mean, shown};
+use crate::config::read::Named;
+use crate::config::{Protocol, Timeouts, Upstream};
+
+/// Header of the minted token; Cloud Run looks at it before `Authorization`, and removes it.
+const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-serverless-authorization");
+/// Limits on waiting that the file leaves out.
+pub(super) const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(5),
+    read: Duration::from_secs(60),
+    write: Duration::from_secs(60),
+    idle: Duration::from_secs(90),
+};
+/// Headers with a meaning of their own to HTTP or to us, which a token would break.
+const TAKEN_HEADERS: [&str; 25] = [
+    "accept",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "origin",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-real-ip",
+    "x-request-id",
+    "traceparent",
+];
+/// Families of headers that the gateway writes itself.
+const TAKEN_PREFIXES: [&str; 4] =
+    ["x-forwarded-", "x-goog-authenticated-user-", "x-goog-iap-", "x-portcullis-"];
+
+/// The upstreams in the order of the file; one that could not be resolved keeps its place.
+pub(super) type Upstreams = Vec<(Spanned<String>, Option<Upstream>)>;
+
+impl Resolver<'_> {
+    pub(super) fn upstreams(&mut self, section: Option<&Spanned<Named<mirror::Upstream>>>) -> Upstreams {
+        let entries = section.map(|section| section.value.0.as_slice()).unwrap_or_default();
+        let resolved = entries.iter().map(|(name, file)| {
+            let valid = self.value(Some(name), upstream_name);
+            let upstream =
+                file.as_ref().and_then(|file| self.upstream(&name.place, name.value.clone(), file));
+            (name.clone(), valid.and(upstream))
+        });
+        resolved.collect()
+    }
+
+    fn upstream(&mut self, place: &Place, name: String, file: &mirror::Upstream) -> Option<Upstream> {
+        if file.url.is_none() {
+            self.missing(place, "url", "write its origin, such as `https://camunda-abc-ew.a.run.app`");
+        }
+        let url = self.value(file.url.as_ref(), address::upstream);
+        let audience = self.value(file.audience.as_ref(), audience);
+        let token_header = self.value(file.token_header.as_ref(), token_header);
+        let protocols = [("auto", Protocol::Auto), ("http1", Protocol::Http1), ("http2", Protocol::Http2)];
+        let protocol = self.value(file.protocol.as_ref(), choice(&protocols));
+        let timeouts = self.timeouts(file.timeouts.as_ref(), TIMEOUTS);
+        let url = url?;
+        Some(Upstream {
+            name,
+            audience: audience.unwrap_or_else(|| Some(url.origin().ascii_serialization())),
+            url,
+            token_header: token_header.unwrap_or(TOKEN_HEADER),
+            protocol: protocol.unwrap_or(Protocol::Auto),
+            timeouts,
+        })
+    }
+
+    /// The limits of a section, laid over others.
+    pub(super) fn timeouts(
+        &mut self,
+        section: Option<&Spanned<mirror::Timeouts>>,
+        under: Timeouts,
+    ) -> Timeouts {
+        let Some(Spanned { value: file, .. }) = section else { return under };
+        Timeouts {
+            connect: self.value(file.connect.as_ref(), timeout).unwrap_or(under.connect),
+            read: self.value(file.read.as_ref(), timeout).unwrap_or(under.read),
+            write: self.value(file.write.as_ref(), timeout).unwrap_or(under.write),
+            idle: self.value(file.idle.as_ref(), timeout).unwrap_or(under.idle),
+        }
+    }
+
+    /// The index of the upstream that a location names.
+    pub(super) fn named_upstream(&mut self, entry: &Spanned<String>, upstreams: &Upstreams) -> Option<usize> {
+        let found = upstreams.iter().position(|(name, _)| name.value == entry.value);
+        let unreadable = self.problems.iter().any(|problem| problem.key() == "upstreams");
+        if found.is_none() && !unreadable {
+            let names = upstreams.iter().map(|(name, _)| name.value.as_str());
+            let fault = Fault::new(format!("there is no upstream {}", shown(&entry.value)));
+            let help = did_you_mean(&entry.value, names.clone()).or_else(|| {
+                let names: Vec<&str> = names.collect();
+                (!names.is_empty()).then(|| format!("the upstreams are {}", names.join(", ")))
+            });
+            self.refuse(&entry.place, fault.maybe_help(help));
+        }
+        found
+    }
+}
+
+/// The audience of the minted token; `none` for no token.
+fn audience(text: &str) -> Result<Option<String>, Fault> {
+    if text == "none" {
+        return Ok(None);
+    }
+    if text.is_empty() || text.len() > 1024 || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(Fault::new(format!("{} is not an audience", shown(text)))
+            .help("write the upstream's URL, or `none` to send no token"));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// The header that carries the minted token.
+fn token_header(text: &str) -> Result<HeaderName, Fault> {
+    let name: HeaderName =
+        text.parse().map_err(|_| Fault::new(format!("{} is not the name of a header", shown(text))))?;
+    // Some servers read `_` as `-`.
+    let plain = name.as_str().replace('_', "-");
+    let taken = TAKEN_HEADERS.contains(&plain.as_str())
+        || TAKEN_PREFIXES.iter().any(|prefix| plain.starts_with(prefix));
+    if taken {
+        return Err(Fault::new(format!("{} has another meaning", shown(text)))
+            .help("use `X-Serverless-Authorization`, `Authorization` or a name of the upstream's own"));
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_headers_do_not_take_over_http() {
+        assert!(token_header("Authorization").is_ok());
+        assert!(token_header("X-My-Token").is_ok());
+        for text in ["", "a b", "Host", "content_length", "Connection", "Cookie", "TE", "X-Forwarded-For"] {
+            assert!(token_header(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_audience_is_one_word() {
+        assert_eq!(audience("none"), Ok(None));
+        assert_eq!(audience("32555-abc"), Ok(Some("32555-abc".to_owned())));
+        assert!(audience("").is_err() && audience("a b").is_err());
+    }
+}

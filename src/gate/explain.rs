@@ -1,0 +1,268 @@
+//! What the gate would do with a request, rule by rule, without sending one: for `portcullis explain`.
+
+use std::fmt::Write as _;
+
+use http::Method;
+
+use super::access::is_allowed;
+use super::intake::{Own, PREFIX};
+use super::location::{LocationId, Route, Router, allowed_methods, rewrite};
+use super::request::{Path, host_name};
+use crate::config::{Access, Allow, Config, Location, LocationPath};
+use crate::identity::Identity;
+use crate::time::UnixTime;
+
+/// A request that nobody sent.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// Request method.
+    pub method: &'a Method,
+    /// Path, with query if wanted.
+    pub target: &'a str,
+    /// Host, when locations depend on it.
+    pub host: &'a str,
+    /// E-mail address of the caller; nobody when absent.
+    pub caller: Option<&'a str>,
+}
+
+/// Says which location takes the request, what each rule says, and what the upstream would get.
+pub fn explain(config: &Config, question: &Question<'_>) -> String {
+    let mut text = String::new();
+    let (raw, query) = match question.target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (question.target, None),
+    };
+    let _ = writeln!(text, "{} {}", question.method, question.target);
+    let path = match Path::parse(raw) {
+        Ok(path) => path,
+        Err(why) => return text + &format!("admit         refused with 400 bad_request: {why}\n"),
+    };
+    let _ = writeln!(text, "admit         the path is {}", path.decoded);
+    if Own::of(&path.decoded).is_some() {
+        return text + &format!("route         one of the gateway's own endpoints ({PREFIX}/…)\n");
+    }
+    let Some(location) = explain_route(&mut text, config, question, &path) else { return text };
+    if !explain_access(&mut text, config, location, question.caller) {
+        return text;
+    }
+    explain_forward(&mut text, config, location, raw, query, question.caller);
+    text
+}
+
+fn explain_route<'a>(
+    text: &mut String,
+    config: &'a Config,
+    question: &Question<'_>,
+    path: &Path<'_>,
+) -> Option<&'a Location> {
+    let router = Router::new(&config.locations);
+    let host = host_name(question.host);
+    let route = router.route(&host, &path.decoded, question.method);
+    let taken = if let Route::Found(id) = route { Some(id) } else { None };
+    for (index, location) in config.locations.iter().enumerate() {
+        let mark = if taken == Some(LocationId(index)) {
+            "takes it"
+        } else {
+            why_not(location, question, &host, path)
+        };
+        let _ = writeln!(text, "              {:<32} {mark}", describe(location));
+    }
+    match route {
+        Route::Found(id) => {
+            let location = config.locations.get(id.0)?;
+            let refused = path.refused_form(location.allow_encoded);
+            let elsewhere = path
+                .readings()
+                .iter()
+                .any(|other| router.route(&host, other, question.method) != Route::Found(id));
+            if let Some(why) = refused {
+                let _ = writeln!(text, "route         refused with 400 bad_request: {why}");
+                return None;
+            }
+            if elsewhere {
+                let _ = writeln!(
+                    text,
+                    "route         refused with 400 bad_request: other readings of the path lead elsewhere"
+                );
+                return None;
+            }
+            let _ = writeln!(text, "route         location {}", describe(location));
+            Some(location)
+        }
+        Route::WrongMethod(candidates) => {
+            let allow = allowed_methods(candidates);
+            let _ = writeln!(text, "route         refused with 405 method_not_allowed (Allow: {allow})");
+            None
+        }
+        Route::NotFound => {
+            let _ = writeln!(text, "route         refused with 404 no_location");
+            None
+        }
+    }
+}
+
+fn describe(location: &Location) -> String {
+    let mut name = location.name.clone();
+    if let Some(host) = &location.host {
+        name = format!("{host} {name}");
+    }
+    if !location.methods.is_empty() {
+        let methods: Vec<&str> = location.methods.iter().map(Method::as_str).collect();
+        name = format!("{name} [{}]", methods.join(", "));
+    }
+    name
+}
+
+fn why_not(location: &Location, question: &Question<'_>, host: &str, path: &Path<'_>) -> &'static str {
+    if location.host.as_deref().is_some_and(|wanted| wanted != host) {
+        return "another host";
+    }
+    let matches = match &location.path {
+        LocationPath::Exact(exact) => *exact == path.decoded,
+        LocationPath::Prefix(prefix) => {
+            let rest = path.decoded.strip_prefix(prefix.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'))
+        }
+    };
+    if !matches {
+        "another path"
+    } else if !location.methods.is_empty() && !location.methods.contains(question.method) {
+        "another method"
+    } else {
+        "a longer path, or one with the host or method, comes first"
+    }
+}
+
+fn explain_access(text: &mut String, config: &Config, location: &Location, caller: Option<&str>) -> bool {
+    let allow = match &location.access {
+        Access::Public => {
+            let _ = writeln!(text, "authenticate  not asked for: the location is public");
+            return true;
+        }
+        Access::Google(allow) => allow,
+    };
+    let Some(email) = caller else {
+        let _ = writeln!(
+            text,
+            "authenticate  no credential: pages are sent to Google sign-in (302), all else gets 401"
+        );
+        let _ = writeln!(text, "              who would pass: {}", describe_allow(allow));
+        return false;
+    };
+    let hosted = email.rsplit_once('@').map(|(_, domain)| domain).filter(|_| allow.workspace_only);
+    let Some(identity) = Identity::new(email, None, hosted, UnixTime(u64::MAX)) else {
+        let _ = writeln!(text, "authenticate  {email} is not an e-mail address that Google verifies");
+        return false;
+    };
+    let proof = if identity.service_account && config.public_url.is_none() {
+        "an access token (ID tokens of service accounts need public_url)"
+    } else {
+        "a session cookie or a bearer token"
+    };
+    let _ = writeln!(text, "authenticate  {} by {proof}", identity.email);
+    for (list, entries) in [
+        ("emails", &allow.emails),
+        ("domains", &allow.domains),
+        ("service_accounts", &allow.service_accounts),
+    ] {
+        let one = Allow { workspace_only: allow.workspace_only, ..only(list, entries) };
+        let says = if is_allowed(&one, &identity) { "admits" } else { "does not admit" };
+        let _ = writeln!(text, "              {list:<18} [{}] {says}", entries.join(", "));
+    }
+    let passes = is_allowed(allow, &identity);
+    let verdict = if passes { "passes" } else { "refused with 403 forbidden" };
+    let assumed = if hosted.is_some() && !identity.service_account {
+        " (if Google calls the account a member of that Workspace)"
+    } else {
+        ""
+    };
+    let _ = writeln!(text, "authorize     {verdict}{assumed}");
+    passes
+}
+
+fn only(list: &str, entries: &[String]) -> Allow {
+    let mut allow = Allow::default();
+    match list {
+        "emails" => allow.emails = entries.to_vec(),
+        "domains" => allow.domains = entries.to_vec(),
+        _ => allow.service_accounts = entries.to_vec(),
+    }
+    allow
+}
+
+fn describe_allow(allow: &Allow) -> String {
+    let mut parts = Vec::new();
+    for (what, entries) in [
+        ("domains", &allow.domains),
+        ("emails", &allow.emails),
+        ("service accounts", &allow.service_accounts),
+    ] {
+        if !entries.is_empty() {
+            parts.push(format!("{what} {}", entries.join(", ")));
+        }
+    }
+    if allow.workspace_only {
+        parts.push("members of the Workspace only".to_owned());
+    }
+    parts.join("; ")
+}
+
+fn explain_forward(
+    text: &mut String,
+    config: &Config,
+    location: &Location,
+    raw: &str,
+    query: Option<&str>,
+    caller: Option<&str>,
+) {
+    let Some(upstream) = config.upstreams.get(location.upstream) else { return };
+    match &upstream.audience {
+        Some(audience) => {
+            let _ = writeln!(text, "mint          a token for {audience}");
+        }
+        None => {
+            let _ = writeln!(text, "mint          no token: the upstream's audience is none");
+        }
+    }
+    let target = rewrite(location, raw, query).unwrap_or_else(|| match query {
+        Some(query) => format!("{raw}?{query}"),
+        None => raw.to_owned(),
+    });
+    let base = upstream.url.as_str().trim_end_matches('/');
+    let _ = writeln!(text, "forward       {base}{target}  (upstream {})", upstream.name);
+    let _ = writeln!(text, "              Host: {}", base.split("://").nth(1).unwrap_or_default());
+    if upstream.audience.is_some() {
+        let name = canonical_name(upstream.token_header.as_str());
+        let _ = writeln!(text, "              {name}: Bearer <the minted token>");
+    }
+    if let (Some(email), Access::Google(_)) = (caller, &location.access) {
+        let email = email.to_ascii_lowercase();
+        let _ = writeln!(text, "              X-Goog-Authenticated-User-Email: accounts.google.com:{email}");
+        let _ = writeln!(
+            text,
+            "              X-Goog-Authenticated-User-Id: accounts.google.com:<the account's id>"
+        );
+    }
+    for header in [
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "X-Real-IP",
+        "X-Request-Id",
+        "traceparent",
+    ] {
+        let _ = writeln!(text, "              {header}: …");
+    }
+}
+
+/// `x-serverless-authorization` as people write it.
+fn canonical_name(name: &str) -> String {
+    let capitalise = |part: &str| {
+        let mut chars = part.chars();
+        chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+    };
+    name.split('-').map(capitalise).collect::<Vec<String>>().join("-")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+use super::*;
+use crate::config::Environment;
+
+const CONFIG: &str = "
+version: 1
+google: { client_id: 1-a.apps.googleusercontent.com }
+allow: { domains: [example.com] }
+upstreams: { up: { url: 'https://up.example', audience: 'https://aud.example' } }
+locations:
+  - { path: /public/, access: public, upstream: up }
+  - { path: /hook, methods: [POST], access: google, rewrite: /engine, upstream: up }
+  - { path: /, access: google, upstream: up }
+";
+
+fn said(method: &Method, target: &str, caller: Option<&str>) -> String {
+    let config = crate::config::parse(CONFIG, "test.yaml", &Environment::empty()).unwrap();
+    explain(&config, &Question { method, target, host: "", caller })
+}
+
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn a_caller_who_passes_sees_what_the_upstream_gets() {
+    let text = said(&Method::POST, "/hook/x?y=z", Some("Ada@example.com"));
+    has(
+        &text,
+        &[
+            "route         location /hook [POST]",
+            "domains            [example.com] admits",
+            "authorize     passes",
+            "a token for https://aud.example",
+            "https://up.example/engine/x?y=z",
+            "X-Serverless-Authorization: Bearer <the minted token>",
+            "accounts.google.com:ada@example.com",
+        ],
+    );
+}
+
+#[test]
+fn each_refusal_is_explained() {
+    has(&said(&Method::GET, "/x", None), &["no credential", "401", "domains example.com"]);
+    has(
+        &said(&Method::GET, "/x", Some("m@other.example")),
+        &["does not admit", "refused with 403 forbidden"],
+    );
+    has(&said(&Method::GET, "/x", Some("nonsense")), &["is not an e-mail address"]);
+    has(&said(&Method::GET, "/hook", None), &["another method", "405 method_not_allowed (Allow: POST)"]);
+    has(&said(&Method::GET, "/public/../x", None), &["400 bad_request", "dot segment"]);
+    has(&said(&Method::GET, "/x;y", None), &["400 bad_request", "semicolon"]);
+    has(&said(&Method::GET, "/.portcullis/health", None), &["one of the gateway's own endpoints"]);
+    has(
+        &said(&Method::GET, "/public/x", None),
+        &["the location is public", "forward       https://up.example/public/x"],
+    );
+}

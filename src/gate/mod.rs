@@ -1,0 +1,328 @@
+//! The gate: what happens to a request. Reads like a table of contents of the steps *admit*, *route*,
+//! *authenticate* and *authorize*; deciding and answering are separate, and nothing here touches a socket but
+//! the identity look-ups.
+
+pub mod access;
+pub mod explain;
+pub mod intake;
+pub mod location;
+pub mod refusal;
+pub mod request;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use self::access::{Caller, Permit, Presented, Source, is_allowed};
+use self::intake::Own;
+use self::location::{LocationId, Route, Router, allowed_methods};
+use self::refusal::{Asker, Form, Refusal};
+use self::request::{NotCanonical, RequestView, host_name};
+use crate::config::{Access, Allow, Config, Location};
+use crate::identity::{Credential, Identity, IdentityProvider, VerifyError};
+use crate::login::{Login, Visit};
+use crate::reply::Reply;
+use crate::time::UnixTime;
+
+/// Decides on requests.
+pub struct Gate {
+    config: Arc<Config>,
+    router: Router,
+    sign_in: Option<SignIn>,
+    stopping: Arc<AtomicBool>,
+}
+
+/// What only gateways with a `google` section have.
+pub struct SignIn {
+    /// Verifies credentials.
+    pub provider: Arc<dyn IdentityProvider>,
+    /// Signs people in.
+    pub login: Login,
+}
+
+/// What happens to a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// It goes to the upstream.
+    Forward(Permit),
+    /// We answer it.
+    Answer(Reply),
+    /// We refuse it.
+    Refuse(Refusal),
+}
+
+/// A decision with what was learnt on the way, for the log.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What happens.
+    pub decision: Decision,
+    /// The location, if one was found.
+    pub location: Option<LocationId>,
+    /// Who called, if known.
+    pub identity: Option<Arc<Identity>>,
+    /// The step at which the decision fell.
+    pub step: Step,
+}
+
+/// The steps of a request, as they are called in code, logs, metrics and documents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Step {
+    /// One canonical view of the request.
+    #[default]
+    Admit,
+    /// The view leads to a location.
+    Route,
+    /// The credential proves an identity.
+    Authenticate,
+    /// The location admits the identity.
+    Authorize,
+    /// A token is minted for the upstream.
+    Mint,
+    /// The request goes to the upstream.
+    Forward,
+    /// The answer goes to the caller.
+    Respond,
+}
+
+impl Step {
+    /// Name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admit => "admit",
+            Self::Route => "route",
+            Self::Authenticate => "authenticate",
+            Self::Authorize => "authorize",
+            Self::Mint => "mint",
+            Self::Forward => "forward",
+            Self::Respond => "respond",
+        }
+    }
+}
+
+#[derive(Default)]
+struct Trail {
+    location: Option<LocationId>,
+    identity: Option<Arc<Identity>>,
+    step: Step,
+}
+
+impl Gate {
+    /// A gate for a configuration. `stopping` turns the health endpoint red.
+    pub fn new(config: Arc<Config>, sign_in: Option<SignIn>, stopping: Arc<AtomicBool>) -> Self {
+        let router = Router::new(&config.locations);
+        Self { config, router, sign_in, stopping }
+    }
+
+    /// Decides on a request.
+    pub async fn decide(&self, view: &RequestView<'_>, now: UnixTime) -> Verdict {
+        let mut trail = Trail { step: Step::Route, ..Trail::default() };
+        let decision = match self.walk(view, now, &mut trail).await {
+            Ok(decision) => decision,
+            Err(refusal) => Decision::Refuse(refusal),
+        };
+        Verdict { decision, location: trail.location, identity: trail.identity, step: trail.step }
+    }
+
+    /// The location of an id.
+    pub fn location(&self, id: LocationId) -> Option<&Location> {
+        self.config.locations.get(id.0)
+    }
+
+    /// The largest body that is read here before deciding, when the request ends here.
+    pub fn own_body_limit(&self, view: &RequestView<'_>) -> Option<u64> {
+        Own::of(&view.path.decoded).map(|_| intake::MAX_BODY)
+    }
+
+    /// The answer to a refusal, in the form that the caller understands.
+    pub fn refuse(&self, refusal: &Refusal, view: &RequestView<'_>) -> Reply {
+        let return_path = return_path(view);
+        refusal.reply(&Asker { form: Form::of(view), request_id: view.request_id, return_path: &return_path })
+    }
+
+    async fn walk(
+        &self,
+        view: &RequestView<'_>,
+        now: UnixTime,
+        trail: &mut Trail,
+    ) -> Result<Decision, Refusal> {
+        if let Some(own) = Own::of(&view.path.decoded) {
+            // Boxed, like all that is rare: the future of the common case is allocated for each request.
+            return Box::pin(self.answer_own(own, view, now)).await.map(Decision::Answer);
+        }
+        let id = self.route(view)?;
+        trail.location = Some(id);
+        let location =
+            self.location(id).ok_or_else(|| Refusal::Internal("BUG: no such location".to_owned()))?;
+        match &location.access {
+            Access::Public => Ok(Decision::Forward(Permit::new(id, None))),
+            Access::Google(allow) => self.admit_caller(id, allow, view, now, trail).await,
+        }
+    }
+
+    /// Step *route*. A path that some location allows in more than one reading must lead there in each.
+    fn route(&self, view: &RequestView<'_>) -> Result<LocationId, Refusal> {
+        let host = if self.router.uses_hosts() { host_name(view.host) } else { Cow::Borrowed("") };
+        let id = match self.router.route(&host, &view.path.decoded, view.method) {
+            Route::Found(id) => id,
+            Route::WrongMethod(candidates) => {
+                return Err(Refusal::MethodNotAllowed(allowed_methods(candidates)));
+            }
+            Route::NotFound => {
+                return Err(view
+                    .path
+                    .refused_form(Default::default())
+                    .map_or(Refusal::NoLocation, Into::into));
+            }
+        };
+        if view.path.is_plain() {
+            return Ok(id);
+        }
+        let allowed = self.location(id).map(|location| location.allow_encoded).unwrap_or_default();
+        if let Some(why) = view.path.refused_form(allowed) {
+            return Err(why.into());
+        }
+        let elsewhere = |path: &String| self.router.route(&host, path, view.method) != Route::Found(id);
+        if view.path.readings().iter().any(elsewhere) {
+            return Err(NotCanonical::Ambiguous.into());
+        }
+        Ok(id)
+    }
+
+    async fn admit_caller(
+        &self,
+        id: LocationId,
+        allow: &Allow,
+        view: &RequestView<'_>,
+        now: UnixTime,
+        trail: &mut Trail,
+    ) -> Result<Decision, Refusal> {
+        trail.step = Step::Authenticate;
+        let sign_in = self.sign_in()?;
+        let caller = match authenticate(sign_in, &self.config.login.cookie, view, now).await {
+            Ok(caller) => caller,
+            Err(refusal) if refusal.asks_for_sign_in() && view.is_navigation() => {
+                return Ok(Decision::Answer(sign_in.login.begin(&visit(view, &self.origin(view)?), now)));
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        trail.step = Step::Authorize;
+        trail.identity = Some(Arc::clone(&caller.identity));
+        if caller.source == Source::Cookie {
+            self.check_origin(view)?;
+        }
+        if !is_allowed(allow, &caller.identity) {
+            return Err(Refusal::Forbidden { email: caller.identity.email.clone() });
+        }
+        if caller.source == Source::Cookie
+            && view.is_navigation()
+            && let Some(reply) = sign_in.login.renew(&visit(view, &self.origin(view)?), &caller.identity, now)
+        {
+            return Ok(Decision::Answer(reply));
+        }
+        Ok(Decision::Forward(Permit::new(id, Some(caller))))
+    }
+
+    /// Browsers send cookies with WebSocket handshakes of any page, and no preflight. So the handshake must
+    /// come from a page of ours (RFC 6455, section 10.2).
+    fn check_origin(&self, view: &RequestView<'_>) -> Result<(), Refusal> {
+        if !view.is_websocket() {
+            return Ok(());
+        }
+        let ours = self.origin(view)?;
+        match view.headers.get(http::header::ORIGIN) {
+            Some(origin) if origin.as_bytes() != ours.as_bytes() => Err(Refusal::CrossOrigin),
+            _ => Ok(()),
+        }
+    }
+
+    async fn answer_own(&self, own: Own, view: &RequestView<'_>, now: UnixTime) -> Result<Reply, Refusal> {
+        match own {
+            Own::Health => Ok(intake::health(self.stopping.load(Ordering::Acquire))),
+            Own::Unknown => Err(Refusal::NoLocation),
+            Own::Login(endpoint) => match &self.sign_in {
+                Some(sign_in) => {
+                    Ok(sign_in.login.answer(endpoint, &visit(view, &self.origin(view)?), now).await)
+                }
+                None => Err(Refusal::NoLocation),
+            },
+        }
+    }
+
+    fn sign_in(&self) -> Result<&SignIn, Refusal> {
+        self.sign_in
+            .as_ref()
+            .ok_or_else(|| Refusal::Internal("BUG: a google location without a google section".to_owned()))
+    }
+
+    /// How the caller names us.
+    fn origin<'a>(&'a self, view: &RequestView<'a>) -> Result<Cow<'a, str>, Refusal> {
+        if let Some(origin) = &self.config.public_url {
+            return Ok(Cow::Borrowed(origin.as_str()));
+        }
+        if view.host.is_empty() {
+            return Err(NotCanonical::Host.into());
+        }
+        let scheme = if view.https { "https" } else { "http" };
+        Ok(Cow::Owned(format!("{scheme}://{}", view.host)))
+    }
+}
+
+/// Step *authenticate*: the session cookie first; where it is missing or not good, the bearer.
+async fn authenticate(
+    sign_in: &SignIn,
+    cookie_name: &str,
+    view: &RequestView<'_>,
+    now: UnixTime,
+) -> Result<Caller, Refusal> {
+    let presented = Presented::find(view.headers, cookie_name)?;
+    let provider = sign_in.provider.as_ref();
+    let mut refusal = Refusal::Unauthenticated;
+    for (source, token) in [(Source::Cookie, presented.cookie), (Source::Bearer, presented.bearer)] {
+        let Some(token) = token else { continue };
+        match verify(provider, token, view, now).await {
+            Ok(identity) => return Ok(Caller { identity, source }),
+            // That Google could not be asked outweighs a verdict on the other credential.
+            Err(error) if matches!(refusal, Refusal::ProviderUnavailable(_)) => drop(error),
+            Err(error) => refusal = error.into(),
+        }
+    }
+    Err(refusal)
+}
+
+async fn verify(
+    provider: &dyn IdentityProvider,
+    token: &str,
+    view: &RequestView<'_>,
+    now: UnixTime,
+) -> Result<Arc<Identity>, VerifyError> {
+    let credential = Credential::parse(token).ok_or(VerifyError::Malformed)?;
+    match provider.recall(credential, now) {
+        Some(known) => known,
+        None => provider.verify(credential, view.client, now).await,
+    }
+}
+
+/// The part of the view that sign-in looks at.
+fn visit<'a>(view: &'a RequestView<'a>, origin: &'a str) -> Visit<'a> {
+    Visit {
+        method: view.method,
+        path: view.path.raw,
+        query: view.query,
+        headers: view.headers,
+        body: &view.body,
+        origin,
+        client: view.client,
+        request_id: view.request_id,
+    }
+}
+
+/// Path and query as they were sent, to come back to after sign-in.
+fn return_path<'a>(view: &RequestView<'a>) -> Cow<'a, str> {
+    match view.query {
+        Some(query) => Cow::Owned(format!("{}?{query}", view.path.raw)),
+        None => Cow::Borrowed(view.path.raw),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,389 @@
+//! Why we say no, and what the caller is told: one table, and one function that turns a row into a reply.
+//!
+//! The table is an exhaustive `match`: a new refusal does not compile until somebody has chosen its status.
+
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+
+use super::request::{NotCanonical, RequestView};
+use crate::identity::VerifyError;
+use crate::pages;
+use crate::reply::Reply;
+
+/// Why a request is not (or not successfully) forwarded. A closed set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request head has no canonical form.
+    NotCanonical(NotCanonical),
+    /// Several `Authorization` headers, or several session cookies.
+    AmbiguousCredential,
+    /// The request head is larger than is sensible.
+    HeadTooLarge,
+    /// The body is larger than the location takes.
+    BodyTooLarge(u64),
+    /// The body did not come.
+    BodyTimeout,
+    /// The request was malformed in a way that showed only while it was forwarded.
+    Malformed,
+    /// No location has this path.
+    NoLocation,
+    /// The location does not take this method; the value is for `Allow`.
+    MethodNotAllowed(String),
+    /// No credential.
+    Unauthenticated,
+    /// A credential that is not good (any more).
+    InvalidCredential(VerifyError),
+    /// Too many unknown tokens came from this address.
+    Throttled,
+    /// Signed in, but not allowed here.
+    Forbidden {
+        /// Who is signed in.
+        email: Box<str>,
+    },
+    /// A page of another origin tries to open a WebSocket with this browser's session.
+    CrossOrigin,
+    /// Google could not be asked.
+    ProviderUnavailable(String),
+    /// No token could be minted for the upstream.
+    MintUnavailable(String),
+    /// The upstream cannot be reached.
+    UpstreamUnreachable(String),
+    /// The upstream did not answer in time.
+    UpstreamTimeout,
+    /// The upstream's answer is not HTTP, or broke off.
+    UpstreamInvalid(String),
+    /// Cloud Run's front door refused the token that we minted.
+    UpstreamRefusedToken,
+    /// A mistake of ours.
+    Internal(String),
+}
+
+/// What the caller is told, but for its form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Status for everybody but gRPC.
+    pub status: StatusCode,
+    /// Stable code for programs, logs and metrics.
+    pub code: &'static str,
+    /// A title for people.
+    pub title: &'static str,
+    /// Status for gRPC (<https://grpc.github.io/grpc/core/md_doc_statuscodes.html>).
+    pub grpc: u8,
+    /// Seconds to wait before another try, where trying again makes sense.
+    pub retry_after: Option<u32>,
+}
+
+const fn row(status: StatusCode, code: &'static str, title: &'static str, grpc: u8) -> Row {
+    Row { status, code, title, grpc, retry_after: None }
+}
+
+const fn later(status: StatusCode, code: &'static str, title: &'static str, grpc: u8, seconds: u32) -> Row {
+    Row { status, code, title, grpc, retry_after: Some(seconds) }
+}
+
+impl Refusal {
+    /// The table.
+    #[expect(clippy::too_many_lines, reason = "one row a refusal, in one place")]
+    pub fn row(&self) -> Row {
+        use StatusCode as S;
+        match self {
+            Self::NotCanonical(_) | Self::Malformed => {
+                row(S::BAD_REQUEST, "bad_request", "This request is malformed", 3)
+            }
+            Self::AmbiguousCredential => {
+                row(S::BAD_REQUEST, "ambiguous_credential", "More than one credential was sent", 3)
+            }
+            Self::HeadTooLarge => row(
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers_too_large",
+                "The request headers are too large",
+                8,
+            ),
+            Self::BodyTooLarge(_) => {
+                row(S::PAYLOAD_TOO_LARGE, "too_large", "The request body is too large", 8)
+            }
+            Self::BodyTimeout => {
+                row(S::REQUEST_TIMEOUT, "request_timeout", "The request did not arrive in time", 4)
+            }
+            Self::NoLocation => row(S::NOT_FOUND, "no_location", "There is nothing here", 12),
+            Self::MethodNotAllowed(_) => {
+                row(S::METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not allowed here", 12)
+            }
+            Self::Unauthenticated => row(S::UNAUTHORIZED, "unauthenticated", "Sign-in is required", 16),
+            Self::InvalidCredential(_) => {
+                row(S::UNAUTHORIZED, "invalid_credential", "Sign-in is required again", 16)
+            }
+            Self::Throttled => later(
+                S::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many failed attempts from your address",
+                8,
+                60,
+            ),
+            Self::Forbidden { .. } => row(S::FORBIDDEN, "forbidden", "This account has no access", 7),
+            Self::CrossOrigin => row(S::FORBIDDEN, "cross_origin", "This page may not connect here", 7),
+            Self::ProviderUnavailable(_) => later(
+                S::SERVICE_UNAVAILABLE,
+                "provider_unavailable",
+                "Google cannot be reached at the moment",
+                14,
+                5,
+            ),
+            Self::MintUnavailable(_) => later(
+                S::SERVICE_UNAVAILABLE,
+                "mint_unavailable",
+                "The service cannot be reached at the moment",
+                14,
+                5,
+            ),
+            Self::UpstreamUnreachable(_) => {
+                row(S::BAD_GATEWAY, "upstream_unreachable", "The service cannot be reached at the moment", 14)
+            }
+            Self::UpstreamTimeout => {
+                row(S::GATEWAY_TIMEOUT, "upstream_timeout", "The service did not answer in time", 4)
+            }
+            Self::UpstreamInvalid(_) => {
+                row(S::BAD_GATEWAY, "upstream_invalid", "The service gave no valid answer", 14)
+            }
+            Self::UpstreamRefusedToken => {
+                row(S::BAD_GATEWAY, "upstream_refused_token", "The service does not accept this gateway", 14)
+            }
+            Self::Internal(_) => {
+                row(S::INTERNAL_SERVER_ERROR, "internal", "Something went wrong in the gateway", 13)
+            }
+        }
+    }
+
+    /// What the caller may know, in a sentence that says what to do where there is something to do.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::NotCanonical(why) => format!("{}.", capitalised(&why.to_string())),
+            Self::Malformed => "The request is not valid HTTP.".to_owned(),
+            Self::AmbiguousCredential => {
+                "Send one Authorization header and one session cookie at the most.".to_owned()
+            }
+            Self::HeadTooLarge => "Send fewer or shorter headers and cookies.".to_owned(),
+            Self::BodyTooLarge(limit) => format!("At most {limit} bytes are accepted here."),
+            Self::BodyTimeout => "The rest of the request did not arrive in time.".to_owned(),
+            Self::NoLocation => "No service is configured for this path.".to_owned(),
+            Self::MethodNotAllowed(allow) => format!("Allowed are: {allow}."),
+            Self::Unauthenticated => {
+                "Send a Google access token or ID token in the Authorization header as a Bearer token.".to_owned()
+            }
+            Self::InvalidCredential(why) => format!("{}. Get a new token and try again.", capitalised(&why.to_string())),
+            Self::Throttled => "Wait a minute before trying another token.".to_owned(),
+            Self::Forbidden { email } => format!("{email} is signed in, but is not allowed here."),
+            Self::CrossOrigin => "WebSockets are accepted from pages of this site only.".to_owned(),
+            Self::ProviderUnavailable(_) => {
+                "Your credential could not be checked. It may well be good; try again in a moment.".to_owned()
+            }
+            Self::MintUnavailable(_) => {
+                "The gateway could not get its own credential for the service. Try again in a moment.".to_owned()
+            }
+            Self::UpstreamUnreachable(_) => "The service behind this gateway does not answer.".to_owned(),
+            Self::UpstreamTimeout => "The service behind this gateway took too long.".to_owned(),
+            Self::UpstreamInvalid(_) => "The service behind this gateway broke off or sent something else than HTTP.".to_owned(),
+            Self::UpstreamRefusedToken => {
+                "The service behind this gateway refused the gateway's own credential; its operator has to let the gateway in.".to_owned()
+            }
+            Self::Internal(_) => "The gateway made a mistake. Its log says more under this request id.".to_owned(),
+        }
+    }
+
+    /// What only the log may know.
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::ProviderUnavailable(cause)
+            | Self::MintUnavailable(cause)
+            | Self::UpstreamUnreachable(cause)
+            | Self::UpstreamInvalid(cause)
+            | Self::Internal(cause) => Some(cause),
+            Self::UpstreamRefusedToken => Some(
+                "Cloud Run refused the minted token: check the audience, and that the gateway's service account has roles/run.invoker",
+            ),
+            Self::NotCanonical(_)
+            | Self::AmbiguousCredential
+            | Self::HeadTooLarge
+            | Self::BodyTooLarge(_)
+            | Self::BodyTimeout
+            | Self::Malformed
+            | Self::NoLocation
+            | Self::MethodNotAllowed(_)
+            | Self::Unauthenticated
+            | Self::InvalidCredential(_)
+            | Self::Throttled
+            | Self::Forbidden { .. }
+            | Self::CrossOrigin
+            | Self::UpstreamTimeout => None,
+        }
+    }
+
+    /// Whether signing in (again) is the way on.
+    pub fn asks_for_sign_in(&self) -> bool {
+        matches!(self, Self::Unauthenticated | Self::InvalidCredential(_))
+    }
+
+    /// The answer in the form that the caller understands.
+    pub fn reply(&self, view: &Asker<'_>) -> Reply {
+        let row = self.row();
+        let mut reply = match view.form {
+            Form::Grpc => return Reply { close: self.ends_connection(), ..self.grpc_reply(row) },
+            Form::Page => self.page(row, view),
+            Form::Problem => self.problem(row, view),
+        };
+        if let Some(seconds) = row.retry_after {
+            reply = reply.header(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Self::MethodNotAllowed(allow) = self
+            && let Ok(allow) = HeaderValue::from_str(allow)
+        {
+            reply = reply.header(ALLOW, allow);
+        }
+        if let Some(challenge) = self.challenge() {
+            reply = reply.header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        reply.close = self.ends_connection();
+        reply
+    }
+
+    /// Whether nobody can or wants to say where the next request on the connection begins.
+    fn ends_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::NotCanonical(NotCanonical::Framing)
+                | Self::BodyTooLarge(_)
+                | Self::HeadTooLarge
+                | Self::BodyTimeout
+                | Self::Malformed
+        )
+    }
+
+    /// RFC 6750, section 3: no error code when no credential was sent.
+    fn challenge(&self) -> Option<&'static str> {
+        match self.row().code {
+            "unauthenticated" => Some("Bearer"),
+            "invalid_credential" => Some("Bearer error=\"invalid_token\""),
+            _ => None,
+        }
+    }
+
+    fn page(&self, row: Row, view: &Asker<'_>) -> Reply {
+        if let Self::Forbidden { email } = self {
+            return pages::forbidden(&pages::Forbidden {
+                email,
+                return_path: view.return_path,
+                code: row.code,
+                request_id: view.request_id,
+            });
+        }
+        let detail = self.detail();
+        let again = [pages::Action { label: "Sign in", href: &pages::sign_in_link(view.return_path, false) }];
+        let page = pages::Problem {
+            title: row.title,
+            detail: &detail,
+            code: row.code,
+            request_id: view.request_id,
+            actions: if self.asks_for_sign_in() { &again } else { &[] },
+        };
+        pages::problem(row.status, &page)
+    }
+
+    fn problem(&self, row: Row, view: &Asker<'_>) -> Reply {
+        let document = ProblemDocument {
+            kind: "about:blank",
+            title: row.title,
+            status: row.status.as_u16(),
+            detail: &self.detail(),
+            code: row.code,
+            request_id: view.request_id,
+        };
+        Reply::problem(row.status, &document)
+    }
+
+    /// Trailers-only: status 200 and the outcome in the headers
+    /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+    fn grpc_reply(&self, row: Row) -> Reply {
+        let status = HeaderValue::from(u16::from(row.grpc));
+        Reply::new(StatusCode::OK)
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
+            .header(HeaderName::from_static("grpc-status"), status)
+            .header(HeaderName::from_static("grpc-message"), HeaderValue::from_static(row.title))
+    }
+}
+
+/// Who is told, and what the answer may mention.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// Form of the answer.
+    pub form: Form,
+    /// Id of the request.
+    pub request_id: &'a str,
+    /// Where to go on after sign-in.
+    pub return_path: &'a str,
+}
+
+/// Form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// An HTML page.
+    Page,
+    /// A problem document (RFC 9457).
+    Problem,
+    /// gRPC trailers.
+    Grpc,
+}
+
+impl Form {
+    /// The form that the caller understands.
+    pub fn of(view: &RequestView<'_>) -> Self {
+        if view.is_grpc() {
+            Self::Grpc
+        } else if view.is_navigation() || view.accepts_html() {
+            Self::Page
+        } else {
+            Self::Problem
+        }
+    }
+}
+
+/// Problem details (RFC 9457), with our `code` and `request_id`.
+#[derive(Serialize)]
+struct ProblemDocument<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+}
+
+impl From<VerifyError> for Refusal {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Unavailable(cause) => Self::ProviderUnavailable(cause),
+            VerifyError::Throttled => Self::Throttled,
+            verdict @ (VerifyError::Malformed
+            | VerifyError::Expired
+            | VerifyError::SignedOut
+            | VerifyError::Invalid(_)
+            | VerifyError::WrongAudience
+            | VerifyError::NoVerifiedEmail) => Self::InvalidCredential(verdict),
+        }
+    }
+}
+
+impl From<NotCanonical> for Refusal {
+    fn from(why: NotCanonical) -> Self {
+        Self::NotCanonical(why)
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+#![doc = include_str!("../ARCHITECTURE.md")]
+
+pub mod admin;
+pub mod app;
+pub mod config;
+pub mod cookies;
+#[cfg(feature = "dev")]
+pub mod dev;
+pub mod gate;
+pub mod identity;
+pub mod login;
+pub mod mint;
+pub mod outbound;
+pub mod pages;
+pub mod proxy;
+pub mod reply;
+pub mod secret;
+pub mod telemetry;
+pub mod time;
+pub mod trace;

@@ -1,0 +1,242 @@
+//! The caller's side: the view of a request, bodies that end here, and the one function that writes replies.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
+use http::{HeaderValue, Method, StatusCode, Version};
+use pingora::Result as PingoraResult;
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::{Context, DRAIN, Proxy};
+use crate::gate::refusal::Refusal;
+use crate::gate::request::{NotCanonical, Path, RequestView, check_framing, is_host, split_target};
+use crate::gate::{Decision, Step, Verdict};
+use crate::reply::Reply;
+use crate::trace::{REQUEST_ID, Trace};
+
+/// Largest request head: the sum of all names and values, and of the target.
+const MAX_HEAD: usize = 64 * 1024;
+/// Limit on reading a body that ends here.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl Proxy {
+    /// Steps *admit* to *authorize*. True when the request was answered here.
+    pub(super) async fn admit(&self, session: &mut Session, ctx: &mut Context) -> PingoraResult<bool> {
+        self.note_origin(session, ctx);
+        let decision = match self.verdict(session, ctx).await {
+            Ok(verdict) => {
+                let over = self.body_over_limit(session, &verdict.decision);
+                (ctx.location, ctx.step) = (verdict.location, verdict.step);
+                ctx.identity = verdict.identity;
+                over.map_or(verdict.decision, |limit| Decision::Refuse(Refusal::BodyTooLarge(limit)))
+            }
+            Err(refusal) => Decision::Refuse(refusal),
+        };
+        match decision {
+            Decision::Forward(permit) => {
+                ctx.permit = Some(permit);
+                Ok(false)
+            }
+            Decision::Answer(reply) => Box::pin(write(session, ctx, reply)).await.map(|()| true),
+            Decision::Refuse(refusal) => Box::pin(self.refuse(session, ctx, refusal)).await.map(|()| true),
+        }
+    }
+
+    /// What the gate says. Requests that end here are read whole before.
+    async fn verdict(&self, session: &mut Session, ctx: &Context) -> Result<Verdict, Refusal> {
+        let head = view(session, ctx)?;
+        let Some(limit) = self.gate.own_body_limit(&head) else {
+            return Ok(self.gate.decide(&head, ctx.now).await);
+        };
+        // Boxed, like all that is rare: the future of the common case is allocated for each request.
+        let body = Box::pin(own_body(session, limit)).await?;
+        let whole = RequestView { body, ..view(session, ctx)? };
+        Ok(Box::pin(self.gate.decide(&whole, ctx.now)).await)
+    }
+
+    /// Writes the answer to a refusal and remembers it for the log.
+    pub(super) async fn refuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        refusal: Refusal,
+    ) -> PingoraResult<()> {
+        let reply = self.refusal_reply(session, ctx, &refusal);
+        ctx.refusal = Some(refusal);
+        write(session, ctx, reply).await
+    }
+
+    /// The answer to a refusal, also for requests that have no canonical view.
+    pub(super) fn refusal_reply(&self, session: &Session, ctx: &Context, refusal: &Refusal) -> Reply {
+        let view = view(session, ctx).unwrap_or_else(|_| nowhere(session, ctx));
+        self.gate.refuse(refusal, &view)
+    }
+
+    /// Where the request comes from, and its trace.
+    fn note_origin(&self, session: &Session, ctx: &mut Context) {
+        let headers = &session.req_header().headers;
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let hops = usize::from(self.config.trusted_hops);
+        let nth_last = |name: &str| {
+            let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+            let entries: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+            entries
+                .len()
+                .checked_sub(hops)
+                .and_then(|index| entries.get(index).map(|entry| (*entry).to_owned()))
+        };
+        let mut client = peer;
+        if hops > 0 {
+            let named = nth_last("x-forwarded-for").and_then(|address| parse_address(&address));
+            client = named.or(peer);
+            // A front end that overwrites the header leaves one entry, one that appends leaves as many as hops.
+            let proto = nth_last("x-forwarded-proto").or_else(|| first(headers.get("x-forwarded-proto")));
+            ctx.https = proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        }
+        if let Some(client) = client {
+            ctx.client = client.to_canonical();
+        }
+        ctx.trace = Some(Trace::of(headers, ctx.id));
+    }
+
+    /// A declared length above the location's limit is refused before anything is forwarded.
+    fn body_over_limit(&self, session: &Session, decision: &Decision) -> Option<u64> {
+        let Decision::Forward(permit) = decision else { return None };
+        let limit = self.gate.location(permit.location())?.max_body?;
+        (content_length(session)? > limit).then_some(limit)
+    }
+}
+
+/// The body of a request to one of our own endpoints.
+async fn own_body(session: &mut Session, limit: u64) -> Result<Bytes, Refusal> {
+    if content_length(session).is_some_and(|length| length > limit) {
+        return Err(Refusal::BodyTooLarge(limit));
+    }
+    tokio::time::timeout(BODY_TIMEOUT, read_body(session, limit)).await.unwrap_or(Err(Refusal::BodyTimeout))
+}
+
+async fn read_body(session: &mut Session, limit: u64) -> Result<Bytes, Refusal> {
+    if session.is_body_empty() {
+        return Ok(Bytes::new());
+    }
+    if session.req_header().headers.contains_key(EXPECT) {
+        session.write_continue_response().await.map_err(|_| Refusal::Malformed)?;
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = session.read_request_body().await.map_err(|_| Refusal::Malformed)? {
+        if (body.len() + chunk.len()) as u64 > limit {
+            return Err(Refusal::BodyTooLarge(limit));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn content_length(session: &Session) -> Option<u64> {
+    session.req_header().headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Step *admit*: the canonical view of a request.
+fn view<'a>(session: &'a Session, ctx: &'a Context) -> Result<RequestView<'a>, Refusal> {
+    let request = session.req_header();
+    let mut size = request.raw_path().len();
+    for (name, value) in &request.headers {
+        size += name.as_str().len() + value.len();
+    }
+    if size > MAX_HEAD {
+        return Err(Refusal::HeadTooLarge);
+    }
+    if request.method == Method::TRACE {
+        return Err(Refusal::MethodNotAllowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned()));
+    }
+    check_framing(&request.headers)?;
+    let host = host(session)?;
+    let (raw, query) = split_target(request.raw_path(), host)?;
+    // An encoded query is the upstream's business, but raw control characters and fragments are nobody's.
+    if query.is_some_and(|query| query.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'#')) {
+        return Err(NotCanonical::Character.into());
+    }
+    Ok(RequestView { path: Path::parse(raw)?, query, host, ..nowhere(session, ctx) })
+}
+
+/// A view without target and host, enough to choose the form of an answer.
+fn nowhere<'a>(session: &'a Session, ctx: &'a Context) -> RequestView<'a> {
+    let request = session.req_header();
+    RequestView {
+        method: &request.method,
+        path: Path::root(),
+        query: None,
+        host: "",
+        headers: &request.headers,
+        client: ctx.client,
+        https: ctx.https,
+        request_id: ctx.id.as_str(),
+        body: Bytes::new(),
+    }
+}
+
+/// `:authority` of HTTP/2, or the one `Host`.
+fn host(session: &Session) -> Result<&str, NotCanonical> {
+    let request = session.req_header();
+    let mut lines = request.headers.get_all(HOST).iter();
+    let line = lines.next();
+    if lines.next().is_some() {
+        return Err(NotCanonical::Host);
+    }
+    let host = match (request.uri.authority(), line) {
+        (Some(authority), _) if request.version == Version::HTTP_2 => authority.as_str(),
+        (_, Some(line)) => line.to_str().map_err(|_| NotCanonical::Host)?,
+        (_, None) => return Ok(""),
+    };
+    if is_host(host) { Ok(host) } else { Err(NotCanonical::Host) }
+}
+
+/// The only function that writes replies.
+pub(super) async fn write(session: &mut Session, ctx: &Context, reply: Reply) -> PingoraResult<()> {
+    let mut header = ResponseHeader::build(reply.status, Some(reply.headers.len() + 3))?;
+    for (name, value) in reply.headers {
+        header.append_header(name, value)?;
+    }
+    header.insert_header(REQUEST_ID, ctx.id_header.clone())?;
+    let bodiless = matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if !bodiless {
+        header.insert_header(CONTENT_LENGTH, HeaderValue::from(reply.body.len()))?;
+    }
+    if reply.close {
+        session.set_keepalive(None);
+        if !session.is_http2() {
+            header.insert_header(CONNECTION, HeaderValue::from_static("close"))?;
+        }
+    }
+    session.set_total_drain_timeout(Some(DRAIN));
+    let silent = bodiless || reply.body.is_empty() || session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(header), silent).await?;
+    if !silent {
+        session.write_response_body(Some(reply.body), true).await?;
+    }
+    Ok(())
+}
+
+fn first(value: Option<&HeaderValue>) -> Option<String> {
+    value?.to_str().ok()?.split(',').next().map(|entry| entry.trim().to_owned())
+}
+
+/// An address, also in the forms `1.2.3.4:567` and `[::1]:567` that some front ends write.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let bare = text.trim_start_matches('[').split(']').next().unwrap_or(text);
+    text.parse().ok().or_else(|| bare.parse().ok()).or_else(|| {
+        let socket: std::net::SocketAddr = text.parse().ok()?;
+        Some(socket.ip())
+    })
+}
+
+/// The step names of this module's caller.
+impl Context {
+    /// Name of the step at which the request is.
+    pub(super) fn step_name(&self) -> &'static str {
+        Step::name(self.step)
+    }
+}

@@ -1,0 +1,143 @@
+//! What went wrong while forwarding, in the words of the refusal table, and the request's line in the log.
+
+use http::Version;
+use http::header::USER_AGENT;
+use pingora::{Error, ErrorSource, ErrorType};
+use pingora_proxy::{FailToProxy, Session};
+
+use super::downstream::write;
+use super::{Context, Proxy};
+use crate::gate::refusal::Refusal;
+use crate::telemetry::logger::RequestLine;
+use crate::telemetry::metrics::Outcome;
+
+impl Proxy {
+    /// Answers a failure, unless the answer has begun or nobody is there to read it.
+    pub(super) async fn answer_failure(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Context,
+    ) -> FailToProxy {
+        let refusal = ctx.refusal.take().or_else(|| refusal_of(error));
+        let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        let Some(refusal) = refusal else { return gone };
+        let status = refusal.row().status.as_u16();
+        let begun = session.response_written().is_some();
+        let mut reply = self.refusal_reply(session, ctx, &refusal);
+        ctx.refusal = Some(refusal);
+        if begun {
+            return gone;
+        }
+        reply.close = true;
+        match write(session, ctx, reply).await {
+            Ok(()) => FailToProxy { error_code: status, can_reuse_downstream: false },
+            Err(_) => gone,
+        }
+    }
+
+    /// Step *account*: one counter, and a line in the log if wanted.
+    pub(super) fn account(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
+        let outcome = match (&ctx.refusal, error, ctx.forwarded) {
+            (Some(_), _, true) | (None, Some(_), _) => Outcome::Failed,
+            (Some(_), _, false) => Outcome::Refused,
+            (None, None, true) => Outcome::Forwarded,
+            (None, None, false) => Outcome::Answered,
+        };
+        self.metrics.count_request(outcome);
+        let Some(log) = &self.request_log else { return };
+        if log.wants(ctx.refusal.is_some() || error.is_some()) {
+            self.log_request(log, session, error, ctx);
+        }
+    }
+
+    fn log_request(
+        &self,
+        log: &crate::telemetry::logger::RequestLog,
+        session: &Session,
+        error: Option<&Error>,
+        ctx: &Context,
+    ) {
+        let request = session.req_header();
+        let target = String::from_utf8_lossy(request.raw_path());
+        let text = |name| request.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+        let authority = request.uri.authority().map(http::uri::Authority::as_str);
+        let broken = error.map(|error| error.etype().as_str());
+        log.write(&RequestLine {
+            request_id: ctx.id.as_str(),
+            trace_id: ctx.trace.as_ref().map_or("", |trace| trace.id.as_str()),
+            trace_sampled: ctx.trace.as_ref().is_some_and(|trace| trace.sampled),
+            method: &request.method,
+            path: target.split(['?', '#']).next().unwrap_or_default(),
+            host: authority.or(text("host")).unwrap_or_default(),
+            protocol: protocol(request.version),
+            client: ctx.client,
+            user_agent: text(USER_AGENT.as_str()).unwrap_or_default(),
+            status: session.response_written().map_or(0, |response| response.status.as_u16()),
+            sent: session.body_bytes_sent(),
+            latency: ctx.started.elapsed(),
+            location: ctx
+                .location
+                .and_then(|id| self.gate.location(id))
+                .map(|location| location.name.as_str()),
+            identity: ctx.identity.as_ref().map(|identity| identity.email.as_ref()),
+            step: ctx.step_name(),
+            refusal: ctx
+                .refusal
+                .as_ref()
+                .map(|refusal| refusal.row().code)
+                .or(broken.map(|_| "connection_broken")),
+            cause: ctx.refusal.as_ref().and_then(Refusal::cause).or(broken),
+        });
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// Pingora's error as a refusal; nothing when the caller is gone.
+fn refusal_of(error: &Error) -> Option<Refusal> {
+    match error.esource() {
+        ErrorSource::Upstream => Some(upstream_refusal(error)),
+        ErrorSource::Downstream => downstream_refusal(error),
+        ErrorSource::Internal | ErrorSource::Unset => Some(Refusal::Internal(error.to_string())),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "Pingora's list of errors is open")]
+fn upstream_refusal(error: &Error) -> Refusal {
+    let what = error.etype().as_str().to_owned();
+    match error.etype() {
+        ErrorType::ConnectTimedout
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::ReadTimedout
+        | ErrorType::WriteTimedout => Refusal::UpstreamTimeout,
+        ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::ConnectProxyFailure
+        | ErrorType::TLSHandshakeFailure
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError
+        | ErrorType::SocketError
+        | ErrorType::BindError => Refusal::UpstreamUnreachable(what),
+        _ => Refusal::UpstreamInvalid(what),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "Pingora's list of errors is open")]
+fn downstream_refusal(error: &Error) -> Option<Refusal> {
+    match error.etype() {
+        ErrorType::ReadTimedout => Some(Refusal::BodyTimeout),
+        ErrorType::ReadError
+        | ErrorType::WriteError
+        | ErrorType::WriteTimedout
+        | ErrorType::ConnectionClosed => None,
+        _ => Some(Refusal::Malformed),
+    }
+}

@@ -1,0 +1,314 @@
+//! The gate on Pingora: short hooks that hand over to the gate and carry out what it decided.
+
+mod downstream;
+mod failure;
+mod framing;
+mod headers;
+mod peer;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderValue;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use crate::config::{Config, Location, Upstream};
+use crate::gate::access::Permit;
+use crate::gate::location::LocationId;
+use crate::gate::refusal::Refusal;
+use crate::gate::{Gate, Step};
+use crate::identity::Identity;
+use crate::login::CookieNames;
+use crate::mint::Mint;
+use crate::telemetry::logger::RequestLog;
+use crate::telemetry::metrics::Metrics;
+use crate::time::UnixTime;
+use crate::trace::{HexId, Ids, Trace};
+
+use self::peer::Peers;
+
+/// The gateway as a Pingora proxy.
+pub struct Proxy {
+    config: Arc<Config>,
+    gate: Gate,
+    mint: Arc<Mint>,
+    cookies: CookieNames,
+    peers: Peers,
+    metrics: Arc<Metrics>,
+    request_log: Option<RequestLog>,
+    ids: Ids,
+    in_flight: Arc<AtomicUsize>,
+}
+
+/// What is known of a request while it is under way.
+pub struct Context {
+    id: HexId,
+    id_header: HeaderValue,
+    trace: Option<Trace>,
+    started: Instant,
+    now: UnixTime,
+    client: IpAddr,
+    https: bool,
+    permit: Option<Permit>,
+    location: Option<LocationId>,
+    identity: Option<Arc<Identity>>,
+    token: Option<HeaderValue>,
+    refusal: Option<Refusal>,
+    step: Step,
+    forwarded: bool,
+    body_received: u64,
+    tries: usize,
+    _in_flight: InFlight,
+}
+
+impl Context {
+    fn new(proxy: &Proxy) -> Self {
+        let id = proxy.ids.next();
+        Self {
+            id,
+            id_header: id.header(),
+            trace: None,
+            started: Instant::now(),
+            now: UnixTime::now(),
+            client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            https: false,
+            permit: None,
+            location: None,
+            identity: None,
+            token: None,
+            refusal: None,
+            step: Step::Admit,
+            forwarded: false,
+            body_received: 0,
+            tries: 0,
+            _in_flight: InFlight::new(&proxy.in_flight),
+        }
+    }
+}
+
+/// Counts a request as under way for as long as it lives.
+struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Proxy {
+    /// Puts the parts together. `request_log` is absent in benchmarks.
+    pub fn new(
+        config: Arc<Config>,
+        gate: Gate,
+        mint: Arc<Mint>,
+        metrics: Arc<Metrics>,
+        request_log: Option<RequestLog>,
+    ) -> Self {
+        let peers = Peers::new(&config.upstreams);
+        let cookies = CookieNames::of(&config.login.cookie);
+        Self {
+            config,
+            gate,
+            mint,
+            cookies,
+            peers,
+            metrics,
+            request_log,
+            ids: Ids::default(),
+            in_flight: Arc::default(),
+        }
+    }
+
+    /// Requests under way; zero means that the process can end.
+    pub fn in_flight(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.in_flight)
+    }
+
+    /// The location and the upstream for which a permit was given.
+    fn target<'a>(&'a self, ctx: &'a Context) -> Result<(&'a Permit, &'a Location, &'a Upstream)> {
+        let found = ctx.permit.as_ref().and_then(|permit| {
+            let location = self.gate.location(permit.location())?;
+            Some((permit, location, self.config.upstreams.get(location.upstream)?))
+        });
+        found.ok_or_else(|| Error::explain(ErrorType::InternalError, "BUG: forwarding without a permit"))
+    }
+
+    /// Ends a request that is being forwarded. `fail_to_proxy` writes the answer.
+    fn fail<T>(ctx: &mut Context, refusal: Refusal) -> Result<T> {
+        let status = refusal.row().status.as_u16();
+        ctx.refusal = Some(refusal);
+        Err(Error::new(ErrorType::HTTPStatus(status)))
+    }
+
+    /// Step *mint*: the token for the upstream, or nothing where it wants none.
+    async fn mint(&self, ctx: &Context) -> Result<Option<HeaderValue>, Refusal> {
+        let (_, _, upstream) = self.target(ctx).map_err(|error| Refusal::Internal(error.to_string()))?;
+        let Some(audience) = &upstream.audience else { return Ok(None) };
+        let token = self.mint.token(audience, ctx.now).await;
+        token.map(Some).map_err(|error| Refusal::MintUnavailable(error.to_string()))
+    }
+
+    /// An answer that means that our own token was refused is not the caller's business, and one that readers
+    /// understand differently is nobody's.
+    fn check_response(&self, response: &ResponseHeader, upgrade: bool, ctx: &mut Context) -> Result<()> {
+        if let Some(why) = framing::unsound(response, upgrade) {
+            return Self::fail(ctx, Refusal::UpstreamInvalid(why.to_owned()));
+        }
+        if ctx.token.is_some() && headers::is_front_door_refusal(response) {
+            if let Some(audience) = &self.target(ctx)?.2.audience {
+                self.mint.discard(audience, ctx.now);
+            }
+            return Self::fail(ctx, Refusal::UpstreamRefusedToken);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::new(self)
+    }
+
+    /// No modules: Pingora's default adds compression, which is not ours to do.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    /// Steps *admit* to *authorize*, all before anything is forwarded.
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        self.admit(session, ctx).await
+    }
+
+    /// Step *mint*.
+    async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        ctx.step = Step::Mint;
+        match self.mint(ctx).await {
+            Ok(token) => ctx.token = token,
+            Err(refusal) => {
+                Box::pin(self.refuse(session, ctx, refusal)).await?;
+                return Ok(false);
+            }
+        }
+        ctx.step = Step::Forward;
+        Ok(true)
+    }
+
+    /// Step *forward*: where to.
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        let (_, location, _) = self.target(ctx)?;
+        let upgrade = session.is_upgrade_req();
+        match self.peers.peer(location, upgrade, ctx.tries).await {
+            Ok(peer) => Ok(peer),
+            Err(why) => Self::fail(ctx, Refusal::UpstreamUnreachable(why)),
+        }
+    }
+
+    /// Step *forward*: what the upstream sees.
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        ctx.forwarded = true;
+        self.prepare_request(session, upstream_request, ctx)
+    }
+
+    /// Bodies above the location's limit end the request.
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let Some(limit) = self.target(ctx)?.1.max_body.filter(|_| !session.was_upgraded()) else {
+            return Ok(());
+        };
+        ctx.body_received += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if ctx.body_received > limit { Self::fail(ctx, Refusal::BodyTooLarge(limit)) } else { Ok(()) }
+    }
+
+    /// Answers that must not reach the caller.
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        self.check_response(response, session.is_upgrade_req(), ctx)
+    }
+
+    /// Step *respond*.
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        ctx.step = Step::Respond;
+        headers::prepare_response(response, &self.cookies, &ctx.id_header)
+    }
+
+    /// Another address of the upstream may do better. Nothing was sent yet.
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        ctx.tries += 1;
+        let location = ctx.location.and_then(|id| self.gate.location(id));
+        error.set_retry(location.is_some_and(|location| ctx.tries < self.peers.addresses(location)));
+        error
+    }
+
+    /// Every failure gets an answer from the same table as the gate's own refusals.
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        self.answer_failure(session, error, ctx).await
+    }
+
+    /// Step *account*.
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        self.account(session, error, ctx);
+    }
+
+    /// We log failures ourselves, with the request's id and without its query.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Context,
+        _error: &Error,
+        _context: pingora_proxy::ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _session: &Session, ctx: &Context) -> String {
+        format!("request {}", ctx.id.as_str())
+    }
+}
+
+/// How long the rest of a request that was answered already is waited for.
+const DRAIN: Duration = Duration::from_secs(5);

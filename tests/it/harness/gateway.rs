@@ -1,0 +1,246 @@
+//! The real binary as a child process. All it writes is kept, and searched for panics and canaries at the end.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::background::PATIENCE;
+use super::{canary, glue};
+
+/// How long a gateway that nobody waits for may take to end before it is killed.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// What is known of the child; changes are announced.
+#[derive(Default)]
+struct State {
+    output: String,
+    address: Option<SocketAddr>,
+    readers: usize,
+    status: Option<ExitStatus>,
+}
+
+#[derive(Default)]
+struct Watch {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Watch {
+    /// Blocks until a condition holds; false when it does not within the time.
+    fn until(&self, patience: Duration, condition: impl Fn(&State) -> bool) -> bool {
+        let state = self.state.lock().unwrap();
+        let (state, _) = self.changed.wait_timeout_while(state, patience, |state| !condition(state)).unwrap();
+        condition(&state)
+    }
+
+    fn update(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap());
+        self.changed.notify_all();
+    }
+}
+
+/// How a gateway is to be started.
+pub(crate) struct Setup {
+    directory: TempDir,
+    environment: Vec<(String, String)>,
+    arguments: Vec<String>,
+}
+
+impl Setup {
+    /// Writes the configuration to a directory of its own. `version` and a free loopback port are added when
+    /// the text does not set them.
+    pub(crate) fn new(yaml: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let has = |key: &str| yaml.lines().any(|line| line.starts_with(key));
+        let mut text = String::new();
+        if !has("version:") {
+            text.push_str("version: 1\n");
+        }
+        if !has("listen:") {
+            text.push_str("listen: 127.0.0.1:0\n");
+        }
+        text.push_str(yaml);
+        std::fs::write(directory.path().join("portcullis.yaml"), text).unwrap();
+        let arguments = ["run", "--config", "portcullis.yaml"].map(str::to_owned).into();
+        Self { directory, environment: Vec::new(), arguments }
+    }
+
+    /// Adds a file that the configuration names, relative to it.
+    #[must_use]
+    pub(crate) fn file(self, path: &str, content: impl AsRef<[u8]>) -> Self {
+        let path = self.directory.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+        self
+    }
+
+    /// Sets an environment variable. Nothing else but PATH and HOME is set.
+    #[must_use]
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Replaces `run --config portcullis.yaml`.
+    #[must_use]
+    pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self
+    }
+
+    /// Starts the gateway and waits until it listens.
+    pub(crate) fn start(self) -> Gateway {
+        let gateway = self.launch();
+        let ready = |state: &State| state.address.is_some() || state.status.is_some();
+        let in_time = gateway.watch.until(PATIENCE, ready);
+        let listens = gateway.watch.state.lock().unwrap().address.is_some();
+        assert!(in_time && listens, "the gateway does not listen; it says:\n{}", gateway.output());
+        gateway
+    }
+
+    /// Starts the binary without waiting: for configurations that must be refused, and for other commands.
+    #[expect(clippy::disallowed_methods, reason = "the child gets PATH from the test's own environment")]
+    pub(crate) fn launch(self) -> Gateway {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(&self.arguments)
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("PATH", std::env::var("PATH").unwrap_or_default())
+            .env("HOME", self.directory.path())
+            .envs(self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        let watch = Arc::new(Watch::default());
+        watch.update(|state| state.readers = 2);
+        follow(child.stdout.take().unwrap(), Arc::clone(&watch));
+        follow(child.stderr.take().unwrap(), Arc::clone(&watch));
+        let waiting = Arc::clone(&watch);
+        std::thread::spawn(move || {
+            let status = child.wait().unwrap();
+            waiting.update(|state| state.status = Some(status));
+        });
+        Gateway { pid, watch, directory: self.directory }
+    }
+}
+
+/// Keeps every line, and notices the one that announces the listener.
+fn follow(pipe: impl Read + Send + 'static, watch: Arc<Watch>) {
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            let text = String::from_utf8_lossy(&line);
+            watch.update(|state| {
+                state.output.push_str(&text);
+                state.address = state.address.or_else(|| glue::announced(&text));
+            });
+            line.clear();
+        }
+        watch.update(|state| state.readers -= 1);
+    });
+}
+
+/// A running gateway. It is ended with the value, and then its output is examined.
+pub(crate) struct Gateway {
+    pid: Pid,
+    watch: Arc<Watch>,
+    directory: TempDir,
+}
+
+impl Gateway {
+    /// Runs the gateway with a configuration, on a free loopback port.
+    pub(crate) fn start(yaml: &str) -> Self {
+        Setup::new(yaml).start()
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.watch.state.lock().unwrap().address.expect("a gateway that listens")
+    }
+
+    /// The origin for clients, such as `http://127.0.0.1:41234`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The directory of the configuration file.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// All that it has written so far, standard output and standard error together.
+    pub(crate) fn output(&self) -> String {
+        self.watch.state.lock().unwrap().output.clone()
+    }
+
+    /// Waits until it has written something.
+    pub(crate) fn says(&self, text: &str) {
+        let found = self.watch.until(PATIENCE, |state| state.output.contains(text));
+        assert!(found, "the gateway never said {text:?}, but:\n{}", self.output());
+    }
+
+    /// Whether the process lives.
+    pub(crate) fn alive(&self) -> bool {
+        self.watch.state.lock().unwrap().status.is_none()
+    }
+
+    /// The most memory that the process has ever held, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        // The lock keeps the id from being reaped, and so from being reused, while the signal is on its way.
+        let state = self.watch.state.lock().unwrap();
+        if state.status.is_none() {
+            // It may have ended a moment ago, which is what the signal is for.
+            kill(self.pid, signal).ok();
+        }
+    }
+
+    /// Waits until it has ended and all its output is read: exit code (or negative signal) and how long it took.
+    pub(crate) fn wait(&self) -> (i32, Duration) {
+        let began = Instant::now();
+        let ended = self.watch.until(PATIENCE, |state| state.status.is_some() && state.readers == 0);
+        assert!(ended, "the gateway does not end; it says:\n{}", self.output());
+        let status = self.watch.state.lock().unwrap().status.unwrap();
+        let code = status.code().unwrap_or_else(|| -status.signal().unwrap_or_default());
+        (code, began.elapsed())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGTERM);
+        let ended = |state: &State| state.status.is_some() && state.readers == 0;
+        if !self.watch.until(FAREWELL, ended) {
+            self.signal(Signal::SIGKILL);
+            self.watch.until(PATIENCE, ended);
+        }
+        let output = self.output();
+        if std::thread::panicking() {
+            // A second panic would abort; the output is what helps to understand the first.
+            eprintln!("--- output of the gateway\n{output}---");
+            return;
+        }
+        assert!(!output.contains("panicked"), "the gateway panicked:\n{output}");
+        canary::assert_clean("the gateway's output", &output);
+        for token in glue::TOKENS {
+            assert!(!output.contains(token), "the gateway's output holds a token {token}…:\n{output}");
+        }
+    }
+}
