@@ -173,29 +173,28 @@ impl<'a> Path<'a> {
         self.raw.len() != self.decoded.len() && self.decoded.contains(['?', '#'])
     }
 
-    /// The other ways in which an upstream could read this path: matrix parameters cut off, encoded slashes
-    /// kept as data, empty segments merged, decoded once more, cut at an encoded `?` or `#`.
+    /// The other ways in which an upstream could read this path: encoded slashes kept as data, decoded once
+    /// more, cut at an encoded `?` or `#`, matrix parameters cut off, empty segments merged, and any of these
+    /// together.
     pub fn readings(&self) -> Vec<String> {
-        let mut readings = Vec::new();
-        if self.has_encoded_end() {
-            readings.push(cut_at_end(&self.decoded).to_owned());
-        }
-        if self.forms.semicolon {
-            readings.push(without_parameters(&self.decoded));
-        }
+        let mut texts = vec![self.decoded.to_string()];
         if self.forms.slash {
             let kept = self.raw.replace("%2F", "_").replace("%2f", "_");
-            readings.push(percent_decode(kept.as_bytes()).decode_utf8_lossy().into_owned());
-        }
-        if self.forms.double_slash {
-            readings.push(merge_slashes(&self.decoded));
-            readings.push(merge_slashes(&without_parameters(&self.decoded)));
+            texts.push(percent_decode(kept.as_bytes()).decode_utf8_lossy().into_owned());
         }
         if self.forms.percent {
-            let again = percent_decode(self.decoded.as_bytes()).decode_utf8_lossy().into_owned();
-            readings.push(merge_slashes(&without_parameters(cut_at_end(&again))));
-            readings.push(again);
+            texts.push(percent_decode(self.decoded.as_bytes()).decode_utf8_lossy().into_owned());
         }
+        let mut readings = Vec::new();
+        for text in &texts {
+            for text in [text, cut_at_end(text)] {
+                let bare = without_parameters(text);
+                readings.extend([merge_slashes(text), merge_slashes(&bare), text.to_owned(), bare]);
+            }
+        }
+        readings.sort_unstable();
+        readings.dedup();
+        readings.retain(|reading| *reading != self.decoded);
         readings
     }
 }

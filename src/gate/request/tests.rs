@@ -96,6 +96,8 @@ fn every_reading_of_an_ambiguous_path_is_listed() {
     assert!(readings("/objects/a%2Fb").contains(&"/objects/a_b".to_owned()));
     assert!(readings("//admin").contains(&"/admin".to_owned()));
     assert!(readings("/;//admin").contains(&"/admin".to_owned()));
+    assert!(readings("/open/;x/inner/").contains(&"/open/inner/".to_owned()));
+    assert!(readings("/open/%253fx/inner/").contains(&"/open/".to_owned()));
     assert!(readings("/%2561dmin").contains(&"/admin".to_owned()));
     assert!(readings("/admin").is_empty());
 }
