@@ -19,6 +19,30 @@ pub struct Reply {
     pub close: bool,
 }
 
+/// What a problem document says (RFC 9457), with two members of our own.
+#[derive(Clone, Copy, Debug)]
+pub struct Problem<'a> {
+    /// What happened, in a few words that are the same each time.
+    pub title: &'a str,
+    /// What happened this time, and what to do.
+    pub detail: &'a str,
+    /// Stable name of the reason, for programs.
+    pub code: &'a str,
+    /// Id of the request in the log.
+    pub request_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+}
+
 impl Reply {
     /// An empty answer. Nothing that the gateway says itself may be stored by a cache.
     pub fn new(status: StatusCode) -> Self {
@@ -42,8 +66,11 @@ impl Reply {
     }
 
     /// A problem document for programs (RFC 9457).
-    pub fn problem(status: StatusCode, value: &impl Serialize) -> Self {
-        Self::json_as(status, value, HeaderValue::from_static("application/problem+json"))
+    pub fn problem(status: StatusCode, problem: &Problem<'_>) -> Self {
+        let Problem { title, detail, code, request_id } = *problem;
+        let document =
+            Document { kind: "about:blank", title, status: status.as_u16(), detail, code, request_id };
+        Self::json_as(status, &document, HeaderValue::from_static("application/problem+json"))
     }
 
     fn json_as(status: StatusCode, value: &impl Serialize, content_type: HeaderValue) -> Self {

@@ -4,12 +4,11 @@
 
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
-use serde::Serialize;
 
 use super::request::{NotCanonical, RequestView};
 use crate::identity::VerifyError;
 use crate::pages;
-use crate::reply::Reply;
+use crate::reply::{Problem, Reply};
 
 /// Why a request is not (or not successfully) forwarded. A closed set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,15 +289,10 @@ impl Refusal {
     }
 
     fn problem(&self, row: Row, view: &Asker<'_>) -> Reply {
-        let document = ProblemDocument {
-            kind: "about:blank",
-            title: row.title,
-            status: row.status.as_u16(),
-            detail: &self.detail(),
-            code: row.code,
-            request_id: view.request_id,
-        };
-        Reply::problem(row.status, &document)
+        let detail = self.detail();
+        let problem =
+            Problem { title: row.title, detail: &detail, code: row.code, request_id: view.request_id };
+        Reply::problem(row.status, &problem)
     }
 
     /// Trailers-only: status 200 and the outcome in the headers
@@ -345,18 +339,6 @@ impl Form {
             Self::Problem
         }
     }
-}
-
-/// Problem details (RFC 9457), with our `code` and `request_id`.
-#[derive(Serialize)]
-struct ProblemDocument<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    code: &'a str,
-    request_id: &'a str,
 }
 
 impl From<VerifyError> for Refusal {

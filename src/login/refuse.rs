@@ -1,13 +1,15 @@
 //! What sign-in says when it says no: a page for people, a problem document (RFC 9457) for programs.
+//!
+//! Where the gate refuses for the same reason, status and code are the same; the words are those of somebody who is
+//! signing in.
 
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use serde::Serialize;
 
 use super::visit::Visit;
 use crate::identity::VerifyError;
 use crate::pages::{self, Action};
-use crate::reply::Reply;
+use crate::reply::{Problem, Reply};
 
 /// Why sign-in said no. Every text is our own: nothing that came from outside is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +24,6 @@ pub(super) struct Refusal {
     pub(super) retry_after: Option<&'static str>,
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    code: &'a str,
-    request_id: &'a str,
-}
-
 impl Refusal {
     pub(super) const METHOD_NOT_ALLOWED: Self = Self::new(
         StatusCode::METHOD_NOT_ALLOWED,
@@ -40,13 +33,13 @@ impl Refusal {
     );
     pub(super) const NOT_IN_THIS_FLOW: Self = Self::new(
         StatusCode::NOT_FOUND,
-        "not_found",
+        "no_location",
         "There is nothing here",
         "This address is not part of the way in which sign-in is set up here.",
     );
     pub(super) const CROSS_SITE: Self = Self::new(
         StatusCode::FORBIDDEN,
-        "cross_site",
+        "cross_origin",
         "This came from another site",
         "Only the pages of this very site may ask for this.",
     );
@@ -58,7 +51,7 @@ impl Refusal {
     );
     pub(super) const AMBIGUOUS: Self = Self::new(
         StatusCode::BAD_REQUEST,
-        "ambiguous_credentials",
+        "ambiguous_credential",
         "There is more than one session",
         "The request carries several credentials of one kind, and it is not clear which one counts. Sign out, or \
          delete this site’s cookies, and try again.",
@@ -89,7 +82,7 @@ impl Refusal {
     );
     pub(super) const NO_CREDENTIAL: Self = Self::challenging(
         "Bearer",
-        "no_credential",
+        "unauthenticated",
         "You are not signed in",
         "A Google token is needed: as a bearer token, or in the session cookie.",
     );
@@ -97,7 +90,7 @@ impl Refusal {
         retry_after: Some("5"),
         ..Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "google_unavailable",
+            "provider_unavailable",
             "Google cannot be reached just now",
             "This says nothing about your account. Please try again in a moment.",
         )
@@ -123,51 +116,43 @@ impl Refusal {
         Self { challenge: Some(challenge), ..refusal }
     }
 
-    const fn invalid_token(code: &'static str, title: &'static str, detail: &'static str) -> Self {
-        Self::challenging("Bearer error=\"invalid_token\"", code, title, detail)
+    const fn invalid_credential(title: &'static str, detail: &'static str) -> Self {
+        Self::challenging("Bearer error=\"invalid_token\"", "invalid_credential", title, detail)
     }
 }
 
 impl From<&VerifyError> for Refusal {
     fn from(error: &VerifyError) -> Self {
         match error {
-            VerifyError::Malformed => Self::invalid_token(
-                "token_malformed",
+            VerifyError::Malformed => Self::invalid_credential(
                 "That is no Google token",
                 "What came is not of the form that Google’s tokens have.",
             ),
-            VerifyError::Expired => Self::invalid_token(
-                "token_expired",
+            VerifyError::Expired => Self::invalid_credential(
                 "The sign-in has expired",
                 "Google no longer knows this sign-in: it has expired or was withdrawn.",
             ),
-            VerifyError::SignedOut => Self::invalid_token(
-                "token_signed_out",
+            VerifyError::SignedOut => Self::invalid_credential(
                 "You are signed out",
                 "This session was signed out. Please sign in again.",
             ),
-            VerifyError::Invalid(_) => Self::invalid_token(
-                "token_invalid",
+            VerifyError::Invalid(_) => Self::invalid_credential(
                 "The token was not accepted",
                 "What came does not prove who you are.",
             ),
-            VerifyError::WrongAudience => Self::new(
-                StatusCode::FORBIDDEN,
-                "token_wrong_audience",
+            VerifyError::WrongAudience => Self::invalid_credential(
                 "The token is for somebody else",
                 "It was issued to another application, and is not accepted here.",
             ),
-            VerifyError::NoVerifiedEmail => Self::new(
-                StatusCode::FORBIDDEN,
-                "token_no_verified_email",
+            VerifyError::NoVerifiedEmail => Self::invalid_credential(
                 "No verified e-mail address",
                 "Google has not verified an e-mail address of this account, or did not tell it.",
             ),
             VerifyError::Throttled => Self {
-                retry_after: Some("10"),
+                retry_after: Some("60"),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
-                    "throttled",
+                    "rate_limited",
                     "Too many attempts",
                     "Too many tokens from your address were refused. Please wait a moment.",
                 )
@@ -185,7 +170,7 @@ pub(super) fn answer(visit: &Visit<'_>, refusal: &Refusal, action: Option<Action
         let page = pages::Problem { title, detail, code, request_id, actions: action.as_slice() };
         pages::problem(status, &page)
     } else {
-        Reply::problem(status, &Document { title, status: status.as_u16(), detail, code, request_id })
+        Reply::problem(status, &Problem { title, detail, code, request_id })
     };
     if let Some(challenge) = challenge {
         reply = reply.header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

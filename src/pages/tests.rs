@@ -214,7 +214,7 @@ fn render_for_the_eye() {
     let problem_page = Problem {
         title: "Google cannot be reached just now",
         detail: "This says nothing about your account. Please try again in a moment.",
-        code: "google_unavailable",
+        code: "provider_unavailable",
         request_id,
         actions: &[Action { label: "Try again", href: "/" }],
     };

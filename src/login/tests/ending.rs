@@ -133,14 +133,14 @@ async fn programs_without_a_good_credential_are_told_so() {
     let mut two = ask.clone().with("authorization", &format!("Bearer {ADA}"));
     two.headers.append("authorization", HeaderValue::from_static("Bearer x"));
     for (ask, status, code) in [
-        (ask.clone(), 401, "no_credential"),
-        (ask.clone().with("authorization", "Basic YTpi"), 401, "no_credential"),
-        (ask.clone().with("authorization", "Bearer"), 401, "no_credential"),
-        (ask.clone().with("authorization", "Bearer x"), 401, "token_malformed"),
-        (ask.clone().cookie(SESSION, "ya29.unknown-token-xyz"), 401, "token_expired"),
-        (ask.clone().cookie(SESSION, "ya29.unavailable-token"), 503, "google_unavailable"),
-        (ask.clone().cookie(SESSION, ADA).cookie(SESSION, ADA), 400, "ambiguous_credentials"),
-        (two, 400, "ambiguous_credentials"),
+        (ask.clone(), 401, "unauthenticated"),
+        (ask.clone().with("authorization", "Basic YTpi"), 401, "unauthenticated"),
+        (ask.clone().with("authorization", "Bearer"), 401, "unauthenticated"),
+        (ask.clone().with("authorization", "Bearer x"), 401, "invalid_credential"),
+        (ask.clone().cookie(SESSION, "ya29.unknown-token-xyz"), 401, "invalid_credential"),
+        (ask.clone().cookie(SESSION, "ya29.unavailable-token"), 503, "provider_unavailable"),
+        (ask.clone().cookie(SESSION, ADA).cookie(SESSION, ADA), 400, "ambiguous_credential"),
+        (two, 400, "ambiguous_credential"),
     ] {
         let reply = ask.to(&login, NOW).await;
         assert_eq!(reply.status, status, "{code}");

@@ -267,15 +267,15 @@ async fn errors_of_google_are_told_in_our_words() {
 async fn a_bad_token_makes_no_session() {
     let login = login(Flow::AccessToken);
     for (token, status, code) in [
-        ("ya29.unknown-token-xyz", 401, "token_expired"),
-        ("ya29.invalid-tokens-x", 401, "token_invalid"),
-        ("short", 401, "token_malformed"),
+        ("ya29.unknown-token-xyz", 401, "invalid_credential"),
+        ("ya29.invalid-tokens-x", 401, "invalid_credential"),
+        ("short", 401, "invalid_credential"),
         (&"a".repeat(4096), 400, "token_too_long"),
-        ("ya29.with-\"quotes\";-x", 401, "token_malformed"),
-        ("ya29.wrong-audience-x", 403, "token_wrong_audience"),
-        ("ya29.no-email-address", 403, "token_no_verified_email"),
-        ("ya29.throttled-tokens", 429, "throttled"),
-        ("ya29.unavailable-token", 503, "google_unavailable"),
+        ("ya29.with-\"quotes\";-x", 401, "invalid_credential"),
+        ("ya29.wrong-audience-x", 401, "invalid_credential"),
+        ("ya29.no-email-address", 401, "invalid_credential"),
+        ("ya29.throttled-tokens", 429, "rate_limited"),
+        ("ya29.unavailable-token", 503, "provider_unavailable"),
         ("", 400, "sign_in_incomplete"),
     ] {
         let ask = hand_over(&[("access_token", token), ("state", STATE)]);
@@ -305,4 +305,28 @@ async fn the_callback_shows_a_page() {
     let reply = Ask::page("/.portcullis/callback").to(&login(Flow::IdToken), NOW).await;
     assert_eq!(reply.status, 200);
     assert!(text(&reply).contains("go=1") && !text(&reply).contains("<script"));
+}
+
+#[test]
+fn status_and_code_are_those_of_the_gate() {
+    use crate::gate::refusal::Refusal as GateRefusal;
+    let errors = [
+        VerifyError::Malformed,
+        VerifyError::Expired,
+        VerifyError::SignedOut,
+        VerifyError::Invalid("x"),
+        VerifyError::WrongAudience,
+        VerifyError::NoVerifiedEmail,
+        VerifyError::Throttled,
+        VerifyError::Unavailable("x".to_owned()),
+    ];
+    for error in errors {
+        let (here, there) = (Refusal::from(&error), GateRefusal::from(error.clone()).row());
+        assert_eq!((here.status, here.code), (there.status, there.code), "{error}");
+        assert_eq!(
+            here.retry_after,
+            there.retry_after.map(|seconds| seconds.to_string()).as_deref(),
+            "{error}"
+        );
+    }
 }

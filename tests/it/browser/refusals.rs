@@ -39,7 +39,7 @@ async fn an_unverified_address_is_refused(flow: Flow) {
     person.chooses("eve@example.com").await;
     let text = person.reads("No verified e-mail address").await;
     assert!(text.contains("Sign in again"), "{text}");
-    assert_eq!(documents(&person.tab).pop().unwrap().status, Some(403));
+    assert_eq!(documents(&person.tab).pop().unwrap().status, Some(401));
     assert!(person.browser.cookie(SESSION).await.is_none(), "no session comes of it");
     assert!(person.site.echoed().is_empty());
     person.opens(DEEP).await;

@@ -96,14 +96,14 @@ mod tests {
 
     #[test]
     fn a_proper_refusal_passes() {
-        let (status, headers, body) = refusal(r#"{"code":"no_credential","request_id":"1"}"#);
+        let (status, headers, body) = refusal(r#"{"code":"unauthenticated","request_id":"1"}"#);
         check(status, &headers, &body);
     }
 
     #[test]
     #[should_panic(expected = "without request_id")]
     fn a_refusal_needs_a_request_id() {
-        let (status, headers, body) = refusal(r#"{"code":"no_credential"}"#);
+        let (status, headers, body) = refusal(r#"{"code":"unauthenticated"}"#);
         check(status, &headers, &body);
     }
 
