@@ -5,6 +5,7 @@ mod failure;
 mod framing;
 mod headers;
 mod peer;
+mod upgrade;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -13,6 +13,7 @@ use pingora::{Error, ErrorType};
 use tokio::net::lookup_host;
 use url::{Host, Url};
 
+use super::upgrade::UpgradeConnector;
 use crate::config::{Location, Protocol, Timeouts, Upstream};
 
 /// How long addresses are used before they are looked up again, which no request waits for.
@@ -147,6 +148,13 @@ impl Peer {
         options.write_timeout = Some(timeouts.write);
         options.idle_timeout = Some(timeouts.idle);
         options.max_h2_streams = H2_STREAMS;
+        if upgrade {
+            options.custom_l4 = Some(Arc::new(UpgradeConnector(timeouts.connect)));
+            // Such a connection is of no use to other requests, so it has a pool of its own and leaves it at once.
+            options.idle_timeout = Some(Duration::ZERO);
+            peer.group_key = 1;
+        }
+        let options = &mut peer.options;
         options.alpn = match self.protocol {
             // WebSockets start as an upgrade of HTTP/1.1.
             _ if upgrade => ALPN::H1,
