@@ -30,21 +30,13 @@ impl L4Connect for UpgradeConnector {
         let address =
             address.ok_or_else(|| Error::explain(ErrorType::ConnectError, "not an internet address"))?;
         let stream = match tokio::time::timeout(self.0, TcpStream::connect(address)).await {
-            Ok(connected) => connected.map_err(|error| refused(&error))?,
+            Ok(connected) => connected.or_err(ErrorType::ConnectError, "connecting for an upgrade")?,
             Err(_) => return Error::e_explain(ErrorType::ConnectTimedout, "connecting for an upgrade"),
         };
         stream.set_nodelay(true).or_err(ErrorType::SocketError, "TCP_NODELAY")?;
         let patient = Patient { stream, wrote: false };
         Ok(VirtualSocketStream::new(Box::new(patient)).into())
     }
-}
-
-fn refused(error: &io::Error) -> Box<Error> {
-    let kind = match error.kind() {
-        io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-        _ => ErrorType::ConnectError,
-    };
-    Error::explain(kind, error.to_string())
 }
 
 /// A socket whose first read after a write waits one turn.
@@ -85,11 +77,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
 impl VirtualSocket for Patient<TcpStream> {
     fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
-        match option {
-            VirtualSockOpt::NoDelay => self.stream.set_nodelay(true),
-            // Others are not asked for: no peer of ours sets them.
-            _ => Ok(()),
-        }
+        // Others are not asked for: no peer of ours sets them.
+        if matches!(option, VirtualSockOpt::NoDelay) { self.stream.set_nodelay(true) } else { Ok(()) }
     }
 }
 
