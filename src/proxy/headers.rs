@@ -9,7 +9,7 @@ use http::header::{
     ALT_SVC, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, SERVER, SET_COOKIE, WWW_AUTHENTICATE,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{ErrorType, OrErr, Result};
 use pingora_proxy::Session;
@@ -71,8 +71,7 @@ impl Proxy {
         let (permit, location, upstream) = self.target(ctx)?;
         // As plain parts, because Pingora's type keeps a second map with the spelling of the names, which would have
         // to follow each change. Names go out in lower case, as in HTTP/2.
-        let mut parts: Parts =
-            std::mem::replace(request, RequestHeader::build_no_case(Method::GET, b"/", Some(0))?).into();
+        let mut parts = take_parts(request);
         strip(&mut parts.headers, &upstream.token_header, !location.methods.is_empty());
         if permit.consumed_authorization() {
             parts.headers.remove(AUTHORIZATION);
@@ -93,6 +92,11 @@ impl Proxy {
         *request = parts.into();
         set_target(session, request, location)
     }
+}
+
+fn take_parts(request: &mut RequestHeader) -> Parts {
+    let (empty, ()) = http::Request::new(()).into_parts();
+    std::mem::replace(request, RequestHeader::from(empty)).into()
 }
 
 fn add_forwarding(session: &Session, headers: &mut HeaderMap, ctx: &Context) -> Result<()> {
