@@ -26,7 +26,7 @@ use crate::gate::access::Permit;
 use crate::gate::location::LocationId;
 use crate::gate::refusal::Refusal;
 use crate::gate::{Gate, Step};
-use crate::identity::Identity;
+use crate::identity::{Identity, VerifyError};
 use crate::login::CookieNames;
 use crate::mint::Mint;
 use crate::telemetry::logger::RequestLog;
@@ -156,6 +156,16 @@ impl Proxy {
         Err(Error::new(ErrorType::HTTPStatus(status)))
     }
 
+    /// An upgraded connection was authorised once and may stay open for days. It ends with the credential that opened
+    /// it, as soon as either side says something.
+    fn check_life(ctx: &mut Context) -> Result<()> {
+        let expires = ctx.identity.as_ref().map(|identity| identity.expires);
+        if expires.is_some_and(|expires| expires <= UnixTime::now()) {
+            return Self::fail(ctx, Refusal::InvalidCredential(VerifyError::Expired));
+        }
+        Ok(())
+    }
+
     /// Step *mint*: the token for the upstream, or nothing where it wants none.
     async fn mint(&self, ctx: &Context) -> Result<Option<HeaderValue>, Refusal> {
         let (_, _, upstream) = self.target(ctx).map_err(|error| Refusal::Internal(error.to_string()))?;
@@ -239,9 +249,10 @@ impl ProxyHttp for Proxy {
         _end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<()> {
-        let Some(limit) = self.target(ctx)?.1.max_body.filter(|_| !session.was_upgraded()) else {
-            return Ok(());
-        };
+        if session.was_upgraded() {
+            return Self::check_life(ctx);
+        }
+        let Some(limit) = self.target(ctx)?.1.max_body else { return Ok(()) };
         ctx.body_received += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if ctx.body_received > limit { Self::fail(ctx, Refusal::BodyTooLarge(limit)) } else { Ok(()) }
     }
@@ -265,6 +276,20 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         ctx.step = Step::Respond;
         headers::prepare_response(response, &self.cookies, &ctx.id_header)
+    }
+
+    /// What the upstream sends over an upgraded connection.
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if session.was_upgraded() {
+            Self::check_life(ctx)?;
+        }
+        Ok(None)
     }
 
     /// Another address of the upstream may do better. Nothing was sent yet.

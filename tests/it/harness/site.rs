@@ -1,6 +1,8 @@
 //! A whole site as people find it: the gateway under a public URL of its own, the stand-in for Google that the
 //! `dev` command brings along, and services behind the gateway.
 
+use std::time::Duration;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -170,8 +172,14 @@ impl Site {
 
     /// An access token of one of the stand-in's people, issued to this site.
     pub(crate) fn token(&self, email: &str) -> String {
+        self.token_for(email, Duration::from_secs(3600))
+    }
+
+    /// An access token that ends sooner.
+    pub(crate) fn token_for(&self, email: &str, lifetime: Duration) -> String {
         let person = self.google.account(email).unwrap();
-        self.google.issue_access_token(&AccessTokenSpec::person(person, CLIENT))
+        let spec = AccessTokenSpec { lifetime, ..AccessTokenSpec::person(person, CLIENT) };
+        self.google.issue_access_token(&spec)
     }
 
     /// The token of a member of the domain.

@@ -1,5 +1,7 @@
 //! WebSockets through the gateway.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -65,4 +67,28 @@ async fn pages_of_other_sites_and_strangers_are_refused() {
         assert_eq!(connect(site.address(), "/ws", &headers).await.err(), Some(status));
     }
     assert!(site.echoed().is_empty());
+}
+
+/// It was authorised once; without an end of its own it would outlive the credential for days.
+#[tokio::test]
+async fn it_ends_with_the_credential_that_opened_it() {
+    let site = Site::start(Flow::AccessToken).await;
+    let token = site.token_for("ada@example.com", Duration::from_secs(3));
+    let bearer = format!("Bearer {token}");
+    let mut socket = connect(site.address(), "/ws", &[("authorization", &bearer)]).await.unwrap();
+    let mut echoes = 0;
+    let ended = within("the end of the connection", async {
+        loop {
+            if socket.send(Message::text("still there?")).await.is_err() {
+                break;
+            }
+            match socket.next().await {
+                Some(Ok(Message::Text(_))) => echoes += 1,
+                _ => break,
+            }
+        }
+    });
+    ended.await;
+    assert!(echoes > 0, "it was open before");
+    site.gateway.says("invalid_credential");
 }
