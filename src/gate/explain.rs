@@ -6,8 +6,10 @@ use http::Method;
 
 use super::access::is_allowed;
 use super::intake::{Own, PREFIX};
-use super::location::{LocationId, Route, Router, allowed_methods, rewrite};
+use super::location::{LocationId, Route, Router, rewrite, takes};
+use super::refusal::{Refusal, capitalised};
 use super::request::{Path, host_name};
+use super::route;
 use crate::config::{Access, Allow, Config, Location, LocationPath};
 use crate::identity::Identity;
 use crate::time::UnixTime;
@@ -57,8 +59,10 @@ fn explain_route<'a>(
 ) -> Option<&'a Location> {
     let router = Router::new(&config.locations);
     let host = host_name(question.host);
-    let route = router.route(&host, &path.decoded, question.method);
-    let taken = if let Route::Found(id) = route { Some(id) } else { None };
+    let taken = match router.route(&host, &path.decoded, question.method) {
+        Route::Found(id) => Some(id),
+        Route::WrongMethod(_) | Route::NotFound => None,
+    };
     for (index, location) in config.locations.iter().enumerate() {
         let mark = if taken == Some(LocationId(index)) {
             "takes it"
@@ -67,35 +71,22 @@ fn explain_route<'a>(
         };
         let _ = writeln!(text, "              {:<32} {mark}", describe(location));
     }
-    match route {
-        Route::Found(id) => {
+    match route(&router, &config.locations, question.host, path, question.method) {
+        Ok(id) => {
             let location = config.locations.get(id.0)?;
-            let refused = path.refused_form(location.allow_encoded);
-            let elsewhere = path
-                .readings()
-                .iter()
-                .any(|other| router.route(&host, other, question.method) != Route::Found(id));
-            if let Some(why) = refused {
-                let _ = writeln!(text, "route         refused with 400 bad_request: {why}");
-                return None;
-            }
-            if elsewhere {
-                let _ = writeln!(
-                    text,
-                    "route         refused with 400 bad_request: other readings of the path lead elsewhere"
-                );
-                return None;
-            }
             let _ = writeln!(text, "route         location {}", describe(location));
             Some(location)
         }
-        Route::WrongMethod(candidates) => {
-            let allow = allowed_methods(candidates);
-            let _ = writeln!(text, "route         refused with 405 method_not_allowed (Allow: {allow})");
-            None
-        }
-        Route::NotFound => {
-            let _ = writeln!(text, "route         refused with 404 no_location");
+        Err(refusal) => {
+            let row = refusal.row();
+            let why = if let Refusal::NotCanonical(why) = &refusal {
+                format!(": {why}")
+            } else if let Refusal::MethodNotAllowed(allow) = &refusal {
+                format!(" (Allow: {allow})")
+            } else {
+                String::new()
+            };
+            let _ = writeln!(text, "route         refused with {} {}{why}", row.status.as_u16(), row.code);
             None
         }
     }
@@ -126,7 +117,7 @@ fn why_not(location: &Location, question: &Question<'_>, host: &str, path: &Path
     };
     if !matches {
         "another path"
-    } else if !location.methods.is_empty() && !location.methods.contains(question.method) {
+    } else if !takes(&location.methods, question.method) {
         "another method"
     } else {
         "a longer path, or one with the host or method, comes first"
@@ -160,13 +151,17 @@ fn explain_access(text: &mut String, config: &Config, location: &Location, calle
         "a session cookie or a bearer token"
     };
     let _ = writeln!(text, "authenticate  {} by {proof}", identity.email);
-    for (list, entries) in [
-        ("emails", &allow.emails),
-        ("domains", &allow.domains),
-        ("service_accounts", &allow.service_accounts),
+    let none = Allow { workspace_only: allow.workspace_only, ..Allow::default() };
+    for (list, entries, alone) in [
+        ("emails", &allow.emails, Allow { emails: allow.emails.clone(), ..none.clone() }),
+        ("domains", &allow.domains, Allow { domains: allow.domains.clone(), ..none.clone() }),
+        (
+            "service_accounts",
+            &allow.service_accounts,
+            Allow { service_accounts: allow.service_accounts.clone(), ..none },
+        ),
     ] {
-        let one = Allow { workspace_only: allow.workspace_only, ..only(list, entries) };
-        let says = if is_allowed(&one, &identity) { "admits" } else { "does not admit" };
+        let says = if is_allowed(&alone, &identity) { "admits" } else { "does not admit" };
         let _ = writeln!(text, "              {list:<18} [{}] {says}", entries.join(", "));
     }
     let passes = is_allowed(allow, &identity);
@@ -178,16 +173,6 @@ fn explain_access(text: &mut String, config: &Config, location: &Location, calle
     };
     let _ = writeln!(text, "authorize     {verdict}{assumed}");
     passes
-}
-
-fn only(list: &str, entries: &[String]) -> Allow {
-    let mut allow = Allow::default();
-    match list {
-        "emails" => allow.emails = entries.to_vec(),
-        "domains" => allow.domains = entries.to_vec(),
-        _ => allow.service_accounts = entries.to_vec(),
-    }
-    allow
 }
 
 fn describe_allow(allow: &Allow) -> String {
@@ -257,11 +242,7 @@ fn explain_forward(
 
 /// `x-serverless-authorization` as people write it.
 fn canonical_name(name: &str) -> String {
-    let capitalise = |part: &str| {
-        let mut chars = part.chars();
-        chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
-    };
-    name.split('-').map(capitalise).collect::<Vec<String>>().join("-")
+    name.split('-').map(capitalised).collect::<Vec<String>>().join("-")
 }
 
 #[cfg(test)]

@@ -77,20 +77,19 @@ impl Router {
         let own = if self.uses_hosts() { self.by_host.get(host) } else { None };
         let candidates = own.and_then(|paths| paths.find(path)).or_else(|| self.any_host.find(path));
         let Some(candidates) = candidates else { return Route::NotFound };
-        match candidates.iter().find(|candidate| candidate.takes(method)) {
+        match candidates.iter().find(|candidate| takes(&candidate.methods, method)) {
             Some(candidate) => Route::Found(candidate.id),
             None => Route::WrongMethod(candidates),
         }
     }
 }
 
-impl Candidate {
-    fn takes(&self, method: &Method) -> bool {
-        // A server that answers GET answers HEAD (RFC 9110, section 9.3.2).
-        self.methods.is_empty()
-            || self.methods.contains(method)
-            || (*method == Method::HEAD && self.methods.contains(&Method::GET))
-    }
+/// Whether a location with these methods (all when empty) takes a request with this one.
+pub(super) fn takes(methods: &[Method], method: &Method) -> bool {
+    // A server that answers GET answers HEAD (RFC 9110, section 9.3.2).
+    methods.is_empty()
+        || methods.contains(method)
+        || (*method == Method::HEAD && methods.contains(&Method::GET))
 }
 
 /// The methods of all candidates, for `Allow`.

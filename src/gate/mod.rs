@@ -13,12 +13,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::Method;
+
 use self::access::{Caller, Permit, Presented, Source, is_allowed};
 use self::intake::Own;
 use self::location::{LocationId, Route, Router, allowed_methods};
 use self::refusal::{Asker, Form, Refusal};
-use self::request::{NotCanonical, RequestView, host_name};
-use crate::config::{Access, Allow, Config, Location};
+use self::request::{NotCanonical, Path, RequestView, host_name};
+use crate::config::{Access, Allow, AllowEncoded, Config, Location};
 use crate::identity::{Credential, Identity, IdentityProvider, VerifyError};
 use crate::login::{Login, Visit};
 use crate::reply::Reply;
@@ -64,7 +66,7 @@ pub struct Verdict {
     pub step: Step,
 }
 
-/// The steps of a request, as they are called in code, logs, metrics and documents.
+/// The steps of a request, as they are called in code, logs and documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Step {
     /// One canonical view of the request.
@@ -85,7 +87,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Name in logs and metrics.
+    /// Name in logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Admit => "admit",
@@ -149,7 +151,7 @@ impl Gate {
             // Boxed, like all that is rare: the future of the common case is allocated for each request.
             return Box::pin(self.answer_own(own, view, now)).await.map(Decision::Answer);
         }
-        let id = self.route(view)?;
+        let id = route(&self.router, &self.config.locations, view.host, &view.path, view.method)?;
         trail.location = Some(id);
         let location =
             self.location(id).ok_or_else(|| Refusal::Internal("BUG: no such location".to_owned()))?;
@@ -157,35 +159,6 @@ impl Gate {
             Access::Public => Ok(Decision::Forward(Permit::new(id, None))),
             Access::Google(allow) => self.admit_caller(id, allow, view, now, trail).await,
         }
-    }
-
-    /// Step *route*. A path that some location allows in more than one reading must lead there in each.
-    fn route(&self, view: &RequestView<'_>) -> Result<LocationId, Refusal> {
-        let host = if self.router.uses_hosts() { host_name(view.host) } else { Cow::Borrowed("") };
-        let id = match self.router.route(&host, &view.path.decoded, view.method) {
-            Route::Found(id) => id,
-            Route::WrongMethod(candidates) => {
-                return Err(Refusal::MethodNotAllowed(allowed_methods(candidates)));
-            }
-            Route::NotFound => {
-                return Err(view
-                    .path
-                    .refused_form(Default::default())
-                    .map_or(Refusal::NoLocation, Into::into));
-            }
-        };
-        if view.path.is_plain() {
-            return Ok(id);
-        }
-        let allowed = self.location(id).map(|location| location.allow_encoded).unwrap_or_default();
-        if let Some(why) = view.path.refused_form(allowed) {
-            return Err(why.into());
-        }
-        let elsewhere = |path: &String| self.router.route(&host, path, view.method) != Route::Found(id);
-        if view.path.readings().iter().any(elsewhere) {
-            return Err(NotCanonical::Ambiguous.into());
-        }
-        Ok(id)
     }
 
     async fn admit_caller(
@@ -265,6 +238,38 @@ impl Gate {
         let scheme = if view.https { "https" } else { "http" };
         Ok(Cow::Owned(format!("{scheme}://{}", view.host)))
     }
+}
+
+/// Step *route*. A path that some location allows in more than one reading must lead there in each.
+fn route(
+    router: &Router,
+    locations: &[Location],
+    host: &str,
+    path: &Path<'_>,
+    method: &Method,
+) -> Result<LocationId, Refusal> {
+    let host = if router.uses_hosts() { host_name(host) } else { Cow::Borrowed("") };
+    let id = match router.route(&host, &path.decoded, method) {
+        Route::Found(id) => id,
+        Route::WrongMethod(candidates) => {
+            return Err(Refusal::MethodNotAllowed(allowed_methods(candidates)));
+        }
+        Route::NotFound => {
+            return Err(path.refused_form(AllowEncoded::default()).map_or(Refusal::NoLocation, Into::into));
+        }
+    };
+    if path.is_plain() {
+        return Ok(id);
+    }
+    let allowed = locations.get(id.0).map(|location| location.allow_encoded).unwrap_or_default();
+    if let Some(why) = path.refused_form(allowed) {
+        return Err(why.into());
+    }
+    let elsewhere = |reading: &String| router.route(&host, reading, method) != Route::Found(id);
+    if path.readings().iter().any(elsewhere) {
+        return Err(NotCanonical::Ambiguous.into());
+    }
+    Ok(id)
 }
 
 /// Step *authenticate*: the session cookie first; where it is missing or not good, the bearer.

@@ -224,12 +224,12 @@ impl Refusal {
     }
 
     /// The answer in the form that the caller understands.
-    pub fn reply(&self, view: &Asker<'_>) -> Reply {
+    pub fn reply(&self, asker: &Asker<'_>) -> Reply {
         let row = self.row();
-        let mut reply = match view.form {
+        let mut reply = match asker.form {
             Form::Grpc => return Reply { close: self.ends_connection(), ..self.grpc_reply(row) },
-            Form::Page => self.page(row, view),
-            Form::Problem => self.problem(row, view),
+            Form::Page => self.page(row, asker),
+            Form::Problem => self.problem(row, asker),
         };
         if let Some(seconds) = row.retry_after {
             reply = reply.header(RETRY_AFTER, HeaderValue::from(seconds));
@@ -260,38 +260,38 @@ impl Refusal {
 
     /// RFC 6750, section 3: no error code when no credential was sent.
     fn challenge(&self) -> Option<&'static str> {
-        match self.row().code {
-            "unauthenticated" => Some("Bearer"),
-            "invalid_credential" => Some("Bearer error=\"invalid_token\""),
-            _ => None,
+        if let Self::InvalidCredential(_) = self {
+            return Some("Bearer error=\"invalid_token\"");
         }
+        self.asks_for_sign_in().then_some("Bearer")
     }
 
-    fn page(&self, row: Row, view: &Asker<'_>) -> Reply {
+    fn page(&self, row: Row, asker: &Asker<'_>) -> Reply {
         if let Self::Forbidden { email } = self {
             return pages::forbidden(&pages::Forbidden {
                 email,
-                return_path: view.return_path,
+                return_path: asker.return_path,
                 code: row.code,
-                request_id: view.request_id,
+                request_id: asker.request_id,
             });
         }
         let detail = self.detail();
-        let again = [pages::Action { label: "Sign in", href: &pages::sign_in_link(view.return_path, false) }];
+        let again =
+            [pages::Action { label: "Sign in", href: &pages::sign_in_link(asker.return_path, false) }];
         let page = pages::Problem {
             title: row.title,
             detail: &detail,
             code: row.code,
-            request_id: view.request_id,
+            request_id: asker.request_id,
             actions: if self.asks_for_sign_in() { &again } else { &[] },
         };
         pages::problem(row.status, &page)
     }
 
-    fn problem(&self, row: Row, view: &Asker<'_>) -> Reply {
+    fn problem(&self, row: Row, asker: &Asker<'_>) -> Reply {
         let detail = self.detail();
         let problem =
-            Problem { title: row.title, detail: &detail, code: row.code, request_id: view.request_id };
+            Problem { title: row.title, detail: &detail, code: row.code, request_id: asker.request_id };
         Reply::problem(row.status, &problem)
     }
 
@@ -362,7 +362,8 @@ impl From<NotCanonical> for Refusal {
     }
 }
 
-fn capitalised(text: &str) -> String {
+/// The text with its first letter in upper case.
+pub(super) fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

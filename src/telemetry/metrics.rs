@@ -47,8 +47,7 @@ pub enum Outcome {
 impl Outcome {
     const ALL: [Self; 4] = [Self::Forwarded, Self::Answered, Self::Refused, Self::Failed];
 
-    /// Name in metrics and logs.
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Forwarded => "forwarded",
             Self::Answered => "answered",

@@ -12,8 +12,20 @@ locations:
   - { path: /, access: google, upstream: up }
 ";
 
+const NARROW: &str = "
+version: 1
+upstreams: { up: { url: 'https://up.example', audience: none } }
+locations:
+  - { path: /app, methods: [GET], access: public, upstream: up }
+  - { path: = /app/x, access: public, upstream: up }
+";
+
 fn said(method: &Method, target: &str, caller: Option<&str>) -> String {
-    let config = crate::config::parse(CONFIG, "test.yaml", &Environment::empty()).unwrap();
+    said_of(CONFIG, method, target, caller)
+}
+
+fn said_of(config: &str, method: &Method, target: &str, caller: Option<&str>) -> String {
+    let config = crate::config::parse(config, "test.yaml", &Environment::empty()).unwrap();
     explain(&config, &Question { method, target, host: "", caller })
 }
 
@@ -56,4 +68,17 @@ fn each_refusal_is_explained() {
         &said(&Method::GET, "/public/x", None),
         &["the location is public", "forward       https://up.example/public/x"],
     );
+}
+
+#[test]
+fn routes_are_explained_as_the_gate_decides_them() {
+    has(&said_of(NARROW, &Method::GET, "/elsewhere", None), &["refused with 404 no_location\n"]);
+    // The gate says what is wrong with the path before it says that nothing is there.
+    has(
+        &said_of(NARROW, &Method::GET, "/else;where", None),
+        &["refused with 400 bad_request: the path has a semicolon\n"],
+    );
+    let head = said_of(NARROW, &Method::HEAD, "/app/x", None);
+    has(&head, &["a longer path", "route         location = /app/x"]);
+    assert!(!head.contains("another method"), "{head}");
 }
