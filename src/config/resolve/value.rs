@@ -8,8 +8,8 @@ use crate::config::problem::{Fault, cut, did_you_mean, shown};
 
 /// Longest duration that is taken; more is a slip, and clocks overflow at some point.
 const LONGEST: Duration = Duration::from_hours(24);
-/// Names that our own cookies of a sign-in attempt begin with, behind any prefix.
-const OWN_COOKIES: [&str; 2] = ["portcullis-attempt", "portcullis-hint"];
+/// What the names of the other cookies of sign-in (`login::CookieNames`) begin with, behind any prefix.
+const OWN_COOKIES: [&str; 3] = ["portcullis-attempt", "portcullis-hint", "portcullis-last"];
 
 /// One of a few words.
 pub(super) fn choice<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&str) -> Result<T, Fault> {
@@ -210,6 +210,7 @@ mod tests {
             "__Host-portcullis-attempt-1",
             "PORTCULLIS-attempt",
             "__HOST-portcullis-hint",
+            "__Host-portcullis-last",
         ] {
             assert!(cookie_name(text).is_err(), "{text}");
         }
