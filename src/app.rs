@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin;
-use crate::config::Config;
+use crate::config::{Access, Config};
 use crate::gate::{Gate, SignIn};
 use crate::identity::{IdentityProvider, Verifier};
 use crate::login::{GoogleRevocation, Login};
@@ -50,11 +50,10 @@ pub enum StartError {
 }
 
 /// The parts that outlive a single request.
-pub struct Parts {
-    /// The proxy, gate included.
-    pub proxy: Proxy,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
+struct Parts {
+    /// The gate included.
+    proxy: Proxy,
+    metrics: Arc<Metrics>,
     warm_up: WarmUp,
     stopping: Arc<AtomicBool>,
 }
@@ -76,7 +75,7 @@ pub struct Platform {
 }
 
 /// Builds the parts. Opens nothing and waits for nobody.
-pub fn assemble(config: &Arc<Config>, request_log: Option<RequestLog>) -> Parts {
+fn assemble(config: &Arc<Config>, request_log: Option<RequestLog>) -> Parts {
     let metrics = Arc::new(Metrics::default());
     let outbound = Arc::new(Outbound::new(Arc::clone(&metrics)));
     let metadata = Arc::new(MetadataServer::new(Arc::clone(&outbound), config.metadata.clone()));
@@ -139,11 +138,11 @@ fn hosted_domain(config: &Config) -> Option<String> {
     let mut domains: Vec<&String> = Vec::new();
     for location in &config.locations {
         match &location.access {
-            crate::config::Access::Public => {}
-            crate::config::Access::Google(allow) if allow.workspace_only && allow.emails.is_empty() => {
+            Access::Public => {}
+            Access::Google(allow) if allow.workspace_only && allow.emails.is_empty() => {
                 domains.extend(&allow.domains);
             }
-            crate::config::Access::Google(_) => return None,
+            Access::Google(_) => return None,
         }
     }
     domains.sort();
@@ -220,9 +219,7 @@ impl Attendant {
         }
         log::info!("listening on {}", self.config.listen);
     }
-}
 
-impl Attendant {
     async fn find_project(&self) {
         let project = match &self.platform.project {
             Some(project) => Some(project.clone()),

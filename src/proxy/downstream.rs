@@ -10,10 +10,10 @@ use pingora::Result as PingoraResult;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::{Context, DRAIN, Proxy};
+use super::{Context, Proxy};
 use crate::gate::refusal::Refusal;
 use crate::gate::request::{NotCanonical, Path, RequestView, check_framing, is_host, split_target};
-use crate::gate::{Decision, Step, Verdict};
+use crate::gate::{Decision, Verdict};
 use crate::reply::Reply;
 use crate::trace::{REQUEST_ID, Trace};
 
@@ -21,6 +21,8 @@ use crate::trace::{REQUEST_ID, Trace};
 const MAX_HEAD: usize = 64 * 1024;
 /// Limit on reading a body that ends here.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the rest of a request that was answered already is waited for.
+const DRAIN: Duration = Duration::from_secs(5);
 
 impl Proxy {
     /// Steps *admit* to *authorize*. True when the request was answered here.
@@ -231,12 +233,4 @@ fn parse_address(text: &str) -> Option<IpAddr> {
         let socket: std::net::SocketAddr = text.parse().ok()?;
         Some(socket.ip())
     })
-}
-
-/// The step names of this module's caller.
-impl Context {
-    /// Name of the step at which the request is.
-    pub(super) fn step_name(&self) -> &'static str {
-        Step::name(self.step)
-    }
 }

@@ -8,7 +8,7 @@ use pingora_proxy::{FailToProxy, Session};
 use super::downstream::write;
 use super::{Context, Proxy};
 use crate::gate::refusal::Refusal;
-use crate::telemetry::logger::RequestLine;
+use crate::telemetry::logger::{RequestLine, RequestLog};
 use crate::telemetry::metrics::Outcome;
 
 impl Proxy {
@@ -51,13 +51,7 @@ impl Proxy {
         }
     }
 
-    fn log_request(
-        &self,
-        log: &crate::telemetry::logger::RequestLog,
-        session: &Session,
-        error: Option<&Error>,
-        ctx: &Context,
-    ) {
+    fn log_request(&self, log: &RequestLog, session: &Session, error: Option<&Error>, ctx: &Context) {
         let request = session.req_header();
         let target = String::from_utf8_lossy(request.raw_path());
         let text = |name| request.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
@@ -81,7 +75,7 @@ impl Proxy {
                 .and_then(|id| self.gate.location(id))
                 .map(|location| location.name.as_str()),
             identity: ctx.identity.as_ref().map(|identity| identity.email.as_ref()),
-            step: ctx.step_name(),
+            step: ctx.step.name(),
             refusal: ctx
                 .refusal
                 .as_ref()

@@ -10,7 +10,7 @@ mod upgrade;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -335,6 +335,3 @@ impl ProxyHttp for Proxy {
         format!("request {}", ctx.id.as_str())
     }
 }
-
-/// How long the rest of a request that was answered already is waited for.
-const DRAIN: Duration = Duration::from_secs(5);
