@@ -21,10 +21,13 @@ use http::{HeaderName, Method};
 use url::Url;
 
 pub use environment::Environment;
-pub use problem::{Problem, Problems};
+pub use problem::Problems;
 pub use resolve::{load, parse};
 
 pub use crate::telemetry::{LogFormat, LogRequests};
+
+/// The prefix of the gateway's own endpoints: no location takes what is below it.
+pub const RESERVED_PREFIX: &str = "/.portcullis";
 
 /// The whole configuration.
 #[derive(Clone, Debug)]

@@ -68,36 +68,16 @@ impl Fault {
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(super) struct Problem {
     place: Place,
     what: String,
     help: Option<String>,
 }
 
 impl Problem {
-    /// Line, from 1; 0 when the problem belongs to the file as a whole.
-    pub fn line(&self) -> u64 {
-        self.place.line
-    }
-
-    /// Column in characters, from 1.
-    pub fn column(&self) -> u64 {
-        self.place.column
-    }
-
     /// The key, such as `locations[2].access`; empty at the top level.
-    pub fn key(&self) -> &str {
+    pub(super) fn key(&self) -> &str {
         &self.place.key
-    }
-
-    /// What is wrong, in one line.
-    pub fn what(&self) -> &str {
-        &self.what
-    }
-
-    /// What to do about it, where that can be said.
-    pub fn help(&self) -> Option<&str> {
-        self.help.as_deref()
     }
 }
 
@@ -115,11 +95,6 @@ impl Problems {
         list.sort_by_key(|problem| (problem.place.line, problem.place.column));
         list.dedup();
         Self { file: file.into(), list }
-    }
-
-    /// The problems, by position.
-    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.list.iter()
     }
 }
 

@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use http::Method;
 
 use super::access::is_allowed;
-use super::intake::{Own, PREFIX};
+use super::intake::Own;
 use super::location::{LocationId, Route, Router, rewrite, takes};
 use super::refusal::{Refusal, capitalised};
 use super::request::{Path, host_name};
 use super::route;
-use crate::config::{Access, Allow, Config, Location, LocationPath};
+use crate::config::{Access, Allow, Config, Location, LocationPath, RESERVED_PREFIX};
 use crate::identity::Identity;
 use crate::time::UnixTime;
 
@@ -41,7 +41,7 @@ pub fn explain(config: &Config, question: &Question<'_>) -> String {
     };
     let _ = writeln!(text, "admit         the path is {}", path.decoded);
     if Own::of(&path.decoded).is_some() {
-        return text + &format!("route         one of the gateway's own endpoints ({PREFIX}/…)\n");
+        return text + &format!("route         one of the gateway's own endpoints ({RESERVED_PREFIX}/…)\n");
     }
     let Some(location) = explain_route(&mut text, config, question, &path) else { return text };
     if !explain_access(&mut text, config, location, question.caller) {

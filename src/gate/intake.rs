@@ -1,13 +1,13 @@
-//! Requests that end here: the gateway's own endpoints, all under one reserved prefix.
+//! Requests that end here: the gateway's own endpoints, all under one reserved prefix. Nothing below it ever
+//! reaches an upstream.
 
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::config::RESERVED_PREFIX;
 use crate::login;
 use crate::reply::Reply;
 
-/// The reserved prefix. Nothing below it ever reaches an upstream.
-pub const PREFIX: &str = "/.portcullis";
 /// Largest body that an endpoint of ours takes; a token and its companions need a fraction of it.
 pub const MAX_BODY: u64 = 64 * 1024;
 
@@ -25,7 +25,7 @@ pub enum Own {
 impl Own {
     /// The endpoint at a decoded path, if the path is below the prefix.
     pub fn of(path: &str) -> Option<Self> {
-        let rest = path.strip_prefix(PREFIX)?;
+        let rest = path.strip_prefix(RESERVED_PREFIX)?;
         if !rest.is_empty() && !rest.starts_with('/') {
             return None;
         }

@@ -7,10 +7,7 @@ use super::upstream::Upstreams;
 use super::value::{choice, host_name, method, size};
 use crate::config::mirror::{self, List};
 use crate::config::problem::{Fault, Place, Spanned, cut, shown};
-use crate::config::{Access, Allow, AllowEncoded, Flow, Location, LocationPath};
-
-/// The gateway's own paths.
-const RESERVED: &str = "/.portcullis";
+use crate::config::{Access, Allow, AllowEncoded, Flow, Location, LocationPath, RESERVED_PREFIX};
 
 /// What `access` says, before it is known who passes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -245,9 +242,12 @@ fn canonical(path: &str) -> Result<String, Fault> {
         return Err(fault("holds a control character"));
     }
     segments(path)?;
-    let reserved = path.strip_prefix(RESERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let reserved =
+        path.strip_prefix(RESERVED_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if reserved {
-        return Err(fault("is under the gateway's own prefix").help(format!("`{RESERVED}` is reserved")));
+        return Err(
+            fault("is under the gateway's own prefix").help(format!("`{RESERVED_PREFIX}` is reserved"))
+        );
     }
     Ok(path.to_owned())
 }
