@@ -111,7 +111,7 @@ fn run(environment: &Environment, file: Option<PathBuf>) -> ExitCode {
 fn check(environment: &Environment, file: Option<PathBuf>) -> ExitCode {
     with_config(environment, file, |config, path| {
         let (locations, upstreams) = (config.locations.len(), config.upstreams.len());
-        print(&format!("{}: good ({locations} locations, {upstreams} upstreams)\n", path.display()));
+        print(&format!("{}: good (locations: {locations}, upstreams: {upstreams})\n", path.display()));
         ExitCode::SUCCESS
     })
 }

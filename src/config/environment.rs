@@ -31,14 +31,15 @@ impl Environment {
         Self(Source::Fixed(BTreeMap::new()))
     }
 
-    /// The value of a variable. One that is not UTF-8 counts as not set.
+    /// The value of a variable. What is not UTF-8 in it becomes U+FFFD: a variable that cannot be read must not count
+    /// as not set.
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place of the configuration that reads the environment"
     )]
     pub fn get(&self, name: &str) -> Option<String> {
         match &self.0 {
-            Source::Process => std::env::var(name).ok(),
+            Source::Process => std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
             Source::Fixed(variables) => variables.get(name).cloned(),
         }
     }
@@ -83,6 +84,10 @@ impl Environment {
                 .help("write `${NAME}` or `${NAME:-default}`, and `$${` for a plain `${`"));
         }
         match (self.get(name), default) {
+            (Some(value), _) if value.contains(char::REPLACEMENT_CHARACTER) => {
+                Err(Fault::new(format!("the environment variable `{}` is not UTF-8 text", cut(name)))
+                    .help("set it to text"))
+            }
             (Some(value), Some(default)) if value.is_empty() => Ok(default.to_owned()),
             (Some(value), _) => Ok(value),
             (None, Some(default)) => Ok(default.to_owned()),
@@ -123,5 +128,12 @@ mod tests {
         assert!(format!("{faults:?}").contains("`C` is not set"));
         assert!(expand("${A").contains("without"));
         assert!(expand("${1A}${}${a-b}").contains("not the name"));
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_not_taken_for_none() {
+        let environment = Environment::of([("A", "a\u{fffd}")]);
+        let faults = environment.expand("${A:-8080}").unwrap_err();
+        assert!(format!("{faults:?}").contains("`A` is not UTF-8 text"), "{faults:?}");
     }
 }
