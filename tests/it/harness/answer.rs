@@ -1,7 +1,6 @@
 //! What the recording upstream answers: ordinary responses, and every way of misbehaving.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -10,8 +9,6 @@ use tokio::sync::Semaphore;
 pub(crate) enum Step {
     /// Writes bytes as they are.
     Bytes(Vec<u8>),
-    /// Waits for a while.
-    Pause(Duration),
     /// Waits until the test opens the gate.
     Gate(Arc<Semaphore>),
     /// Writes nothing more and keeps the connection open.

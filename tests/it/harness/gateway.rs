@@ -3,7 +3,6 @@
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -131,7 +130,7 @@ impl Setup {
             let status = child.wait().unwrap();
             waiting.update(|state| state.status = Some(status));
         });
-        Gateway { pid, watch, directory: self.directory }
+        Gateway { pid, watch, _directory: self.directory }
     }
 }
 
@@ -156,7 +155,7 @@ fn follow(pipe: impl Read + Send + 'static, watch: Arc<Watch>) {
 pub(crate) struct Gateway {
     pid: Pid,
     watch: Arc<Watch>,
-    directory: TempDir,
+    _directory: TempDir,
 }
 
 impl Gateway {
@@ -173,11 +172,6 @@ impl Gateway {
     /// The origin for clients, such as `http://127.0.0.1:41234`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address())
-    }
-
-    /// The directory of the configuration file.
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     /// All that it has written so far, standard output and standard error together.

@@ -90,16 +90,6 @@ impl StandIn {
         planted(self.0.issue_access_token(spec))
     }
 
-    /// A good ID token of a person (the audience is then our client) or of a service account.
-    pub(crate) fn id_token(&self, email: &str, audience: &str) -> String {
-        self.signed(&self.0.claims(&self.somebody(email), audience))
-    }
-
-    /// Any claims with a good signature.
-    pub(crate) fn signed(&self, claims: &Value) -> String {
-        planted(self.0.issue_id_token(claims, None))
-    }
-
     /// An account of the stand-in, or one that is made up.
     pub(crate) fn somebody(&self, email: &str) -> Person {
         self.0.account(email).cloned().unwrap_or_else(|| Person {

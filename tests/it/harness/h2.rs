@@ -77,18 +77,6 @@ impl Connection {
         outcome.trailers = incoming.trailers().await?;
         Ok(())
     }
-
-    /// Starts a request and takes it back at once.
-    pub(crate) async fn start_and_reset(
-        &self,
-        request: Request<()>,
-        reason: Reason,
-    ) -> Result<(), h2::Error> {
-        let mut sender = within("room for a stream", self.sender.clone().ready()).await?;
-        let (_response, mut stream) = sender.send_request(request, false)?;
-        stream.send_reset(reason);
-        Ok(())
-    }
 }
 
 /// A request without body, ready for [`Connection::send`].

@@ -43,7 +43,7 @@ pub(crate) struct Streaming {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Incoming,
-    pub(crate) connection: Task,
+    _connection: Task,
 }
 
 impl Client {
@@ -145,7 +145,7 @@ impl Call {
             (within("a response", sender.send_request(request)).await.unwrap(), task)
         };
         let (head, body) = response.into_parts();
-        Streaming { status: head.status, headers: head.headers, body, connection }
+        Streaming { status: head.status, headers: head.headers, body, _connection: connection }
     }
 }
 

@@ -4,7 +4,6 @@
 //! it; [`raw`], [`http`], [`h2`], [`frames`], [`websocket`], [`sse`], [`grpc`] and [`browser`] are the
 //! callers. [`glue`] is the only file that knows how the gateway announces itself, how it is configured and
 //! where tokens come from.
-#![expect(dead_code, reason = "a toolbox: not every tool is in use at every moment")]
 
 pub(crate) mod answer;
 pub(crate) mod background;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -63,15 +62,6 @@ impl Raw {
     /// Sends bytes to a peer that may already have closed.
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         within("the peer to read", self.reader.stream.write_all(bytes.as_ref())).await
-    }
-
-    /// Sends pieces with a pause after each. Stops early, without failing, once the peer has closed.
-    pub(crate) async fn send_slowly(&mut self, pieces: &[&[u8]], pause: Duration) -> io::Result<()> {
-        for piece in pieces {
-            self.try_send(piece).await?;
-            tokio::time::sleep(pause).await;
-        }
-        Ok(())
     }
 
     /// Says that nothing more will be sent.

@@ -115,10 +115,6 @@ impl Tab {
             .await;
     }
 
-    pub(crate) async fn url(&self) -> String {
-        self.evaluate("location.href").await.as_str().unwrap_or_default().to_owned()
-    }
-
     pub(crate) async fn title(&self) -> String {
         self.evaluate("document.title").await.as_str().unwrap_or_default().to_owned()
     }

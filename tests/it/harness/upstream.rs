@@ -20,8 +20,6 @@ use super::message::{Headers, Message, Reader, Unframed, text};
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
-    /// Which connection it came on, counted from zero.
-    pub(crate) connection: usize,
     pub(crate) message: Message,
 }
 
@@ -85,8 +83,8 @@ impl Upstream {
         let task = background::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let number = accepting.connections.fetch_add(1, Ordering::SeqCst);
-                connections.spawn(serve(stream, number, Arc::clone(&accepting)));
+                accepting.connections.fetch_add(1, Ordering::SeqCst);
+                connections.spawn(serve(stream, Arc::clone(&accepting)));
             }
         });
         Self { address, shared, _task: task }
@@ -181,13 +179,13 @@ impl Upstream {
 }
 
 /// One connection, until it ends or breaks.
-async fn serve(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let mut reader = Reader::new(stream);
     // Whatever goes wrong here was either scripted or is seen by the test through what was recorded.
-    while let Ok(true) = one(&mut reader, connection, &shared).await {}
+    while let Ok(true) = one(&mut reader, &shared).await {}
 }
 
-async fn one(reader: &mut Reader<TcpStream>, connection: usize, shared: &Shared) -> io::Result<bool> {
+async fn one(reader: &mut Reader<TcpStream>, shared: &Shared) -> io::Result<bool> {
     // Bytes are counted as they come, so that half a request is noticed as well.
     while !reader.buffer.windows(4).any(|window| window == b"\r\n\r\n") {
         let before = reader.seen;
@@ -198,7 +196,7 @@ async fn one(reader: &mut Reader<TcpStream>, connection: usize, shared: &Shared)
         }
     }
     let Some(message) = reader.head().await? else { return Ok(false) };
-    let mut request = Recorded { connection, message };
+    let mut request = Recorded { message };
     let to_head = request.method() == "HEAD";
     let early = shared.early.lock().unwrap().get(&request.path()).cloned();
     if let Some(handler) = early {
@@ -229,7 +227,6 @@ async fn perform(reader: &mut Reader<TcpStream>, steps: Vec<Step>) -> io::Result
     for step in steps {
         match step {
             Step::Bytes(bytes) => reader.stream.write_all(&bytes).await?,
-            Step::Pause(pause) => tokio::time::sleep(pause).await,
             Step::Gate(gate) => gate.acquire().await.map_err(io::Error::other)?.forget(),
             Step::Stall => std::future::pending().await,
             Step::Reset => {

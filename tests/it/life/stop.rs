@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::harness::answer::Answer;
+use crate::harness::answer::{Answer, Step};
 use crate::harness::background::{eventually, within};
 use crate::harness::glue::HEALTH;
 use crate::harness::raw::Raw;
@@ -14,6 +14,8 @@ use crate::harness::world::{Plan, World};
 
 /// Cloud Run's patience after SIGTERM. Only a deadline: how long it takes is not what is tested.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
+/// Said when no request is left, and not when the grace period ran out.
+const NOTHING_LEFT: &str = "stopped";
 
 #[tokio::test]
 async fn requests_under_way_are_finished_and_new_ones_are_not_begun() {
@@ -50,7 +52,16 @@ async fn requests_under_way_are_finished_and_new_ones_are_not_begun() {
     assert_eq!(code, 0);
     assert!(took < DEADLINE);
     assert_eq!(world.upstream.count(), 1);
-    world.gateway.says("stopped");
+    world.gateway.says(NOTHING_LEFT);
+}
+
+/// A caller whose request is under way and never ends.
+async fn endless(world: &World) -> Raw {
+    world.upstream.on("/public/endless", |_| Answer::Steps(vec![Step::Stall]));
+    let mut caller = Raw::connect(world.gateway.address()).await;
+    caller.send("GET /public/endless HTTP/1.1\r\nHost: gw\r\n\r\n").await;
+    world.upstream.received(1).await;
+    caller
 }
 
 /// A request that never ends does not keep the process: it is ended by itself, before somebody kills it.
@@ -58,14 +69,12 @@ async fn requests_under_way_are_finished_and_new_ones_are_not_begun() {
 async fn a_request_without_an_end_does_not_hold_the_process_for_ever() {
     let world = World::start();
     world.warm().await;
-    world.upstream.on("/public/endless", |_| Answer::Steps(vec![crate::harness::answer::Step::Stall]));
-    let mut endless = Raw::connect(world.gateway.address()).await;
-    endless.send("GET /public/endless HTTP/1.1\r\nHost: gw\r\n\r\n").await;
-    world.upstream.received(1).await;
+    let _endless = endless(&world).await;
     world.gateway.signal(Signal::SIGTERM);
     let (code, took) = world.gateway.wait();
     assert_eq!(code, 0);
     assert!(took < DEADLINE, "{took:?}");
+    assert!(!world.gateway.output().contains(NOTHING_LEFT), "{}", world.gateway.output());
 }
 
 #[tokio::test]
@@ -78,6 +87,9 @@ async fn without_requests_it_ends_at_once() {
         let (code, took) = world.gateway.wait();
         assert_eq!(code, 0, "{signal}: {}", world.gateway.output());
         assert!(took < DEADLINE, "{signal}: {took:?}");
+        if signal == Signal::SIGTERM {
+            world.gateway.says(NOTHING_LEFT);
+        }
     }
 }
 
@@ -86,10 +98,7 @@ async fn without_requests_it_ends_at_once() {
 async fn an_interrupt_ends_it_with_requests_under_way() {
     let world = World::start();
     world.warm().await;
-    world.upstream.on("/public/endless", |_| Answer::Steps(vec![crate::harness::answer::Step::Stall]));
-    let mut endless = Raw::connect(world.gateway.address()).await;
-    endless.send("GET /public/endless HTTP/1.1\r\nHost: gw\r\n\r\n").await;
-    world.upstream.received(1).await;
+    let _endless = endless(&world).await;
     world.gateway.signal(Signal::SIGINT);
     let (code, took) = world.gateway.wait();
     assert_eq!(code, 0);
@@ -114,13 +123,11 @@ async fn other_signals_are_noted_and_ignored() {
 async fn callers_who_left_are_not_waited_for() {
     let world = World::start();
     world.warm().await;
-    world.upstream.on("/public/endless", |_| Answer::Steps(vec![crate::harness::answer::Step::Stall]));
-    let mut gone = Raw::connect(world.gateway.address()).await;
-    gone.send("GET /public/endless HTTP/1.1\r\nHost: gw\r\n\r\n").await;
-    world.upstream.received(1).await;
+    let gone = endless(&world).await;
     drop(gone);
     eventually("the line of the request", || world.gateway.output().contains("/public/endless")).await;
     world.gateway.signal(Signal::SIGTERM);
     let (code, _) = world.gateway.wait();
     assert_eq!(code, 0);
+    world.gateway.says(NOTHING_LEFT);
 }
