@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
-use url::Url;
 
 use super::echo::Echo;
-use super::google::{Options, ROBOT, StandIn};
+use super::google::{Options, StandIn};
 use crate::app::{self, Platform, StartError};
 use crate::config::{self, Access, Config, Environment, LogFormat, Problems};
 
@@ -82,7 +81,12 @@ fn runtime() -> std::io::Result<Runtime> {
 
 async fn start_helpers(config: &Config) -> Result<(StandIn, Echo), DevError> {
     let domain = allowed_domain(config).unwrap_or_else(|| Options::default().domain);
-    let options = Options { domain, ..Options::default() };
+    // Any other client would get tokens that the gateway refuses, and Google would not know it either.
+    let google = config.google.iter();
+    let clients =
+        google.flat_map(|google| std::iter::once(&google.client_id).chain(&google.accepted_clients));
+    let gateway = Some(gateway_url(config));
+    let options = Options { domain, clients: clients.cloned().collect(), gateway, ..Options::default() };
     let [near, elsewhere] = addresses(config.listen.port(), 1);
     let stand_in = match StandIn::start(near, options.clone()).await {
         Ok(stand_in) => Ok(stand_in),
@@ -133,22 +137,25 @@ fn divert(config: &mut Config, stand_in: &StandIn, echo: &Echo) {
     };
 }
 
+/// How a browser on this machine names the gateway.
+fn gateway_url(config: &Config) -> String {
+    format!("{}/", config::Origin::local(config.listen.port()).as_str())
+}
+
 fn welcome(config: &Config, stand_in: &StandIn, echo: &Echo, file: Option<&Path>) -> String {
-    let gateway = Url::parse(&format!("http://localhost:{}/", config.listen.port()));
-    let gateway = gateway.map_or_else(|_| format!("http://{}/", config.listen), String::from);
+    let gateway = gateway_url(config);
     let stand_in = stand_in.base_url();
     let file = file.map_or_else(|| PathBuf::from(BUILT_IN_NAME), Path::to_path_buf);
-    let client = config.google.as_ref().map_or("", |google| google.client_id.as_str());
     let person = format!("ada@{}", allowed_domain(config).unwrap_or_else(|| Options::default().domain));
     format!(
         "\nportcullis dev: {} with a stand-in for Google\n\n\
-         Open     {gateway}\n         \
+         Open      {gateway}\n          \
          sign in as one of the stand-in's people, and see what a service behind the gateway receives\n\n\
-         Try      curl -i {gateway}                              # a program without a token: 401\n         \
-         curl -i -H 'Accept: text/html' {gateway}       # a browser: 302 to sign-in\n         \
-         curl -i -H \"Authorization: Bearer $(curl -s '{stand_in}dev/access-token?as={person}&client_id={client}')\" {gateway}\n\n\
-         Stand-in {stand_in}     people, tokens, and switches to make it slow or failing; {ROBOT} is a program\n\
-         Echo     {}     every upstream of the configuration\n\n\
+         Try       curl -i {gateway}  # a program without a token: 401\n          \
+         curl -i -H 'Accept: text/html' {gateway}  # a browser: 302 to sign-in\n          \
+         curl -i -H \"Authorization: Bearer $(curl -s '{stand_in}dev/access-token?as={person}')\" {gateway}  # {person}: 200\n\n\
+         Stand-in  {stand_in}  people, programs, their tokens, and switches to make it slow or failing\n\
+         Echo      {}  answers in place of every upstream\n\n\
          Ctrl-C ends it all.\n\n",
         file.display(),
         echo.base_url(),

@@ -19,17 +19,17 @@ pub(super) fn answer(received: &Received) -> Response {
     if !accept.contains("text/html") {
         return page::json(StatusCode::OK, &as_json(received));
     }
-    let headers = received.headers.iter().map(|(name, value)| Row {
-        name,
-        value: shorten(name, value),
-        marked: tells_identity(name),
-    });
+    let rows = |identity: bool| {
+        let chosen = received.headers.iter().filter(move |(name, _)| tells_identity(name) == identity);
+        chosen.map(|(name, value)| Row { name, value: shorten(name, value) }).collect()
+    };
     let (text, cut) = preview(received);
     let page = EchoPage {
         style: page::STYLE,
         method: &received.method,
         target: &shorten("", &received.target),
-        headers: headers.collect(),
+        identity: rows(true),
+        others: rows(false),
         tokens: tokens(received),
         body_length: received.body_length,
         body_text: &text,
@@ -44,7 +44,8 @@ struct EchoPage<'a> {
     style: &'static str,
     method: &'a str,
     target: &'a str,
-    headers: Vec<Row<'a>>,
+    identity: Vec<Row<'a>>,
+    others: Vec<Row<'a>>,
     tokens: Vec<Token>,
     body_length: u64,
     body_text: &'a str,
@@ -54,7 +55,6 @@ struct EchoPage<'a> {
 struct Row<'a> {
     name: &'a str,
     value: String,
-    marked: bool,
 }
 
 /// A JWT among the headers. Its claims are shown as they are, unverified.
@@ -83,7 +83,7 @@ fn as_json(received: &Received) -> Value {
     })
 }
 
-/// What the gateway adds to say who is calling, and to prove that it is the gateway.
+/// Where services look for who is calling, and for the proof that it is the gateway.
 fn tells_identity(name: &str) -> bool {
     name.starts_with("x-goog-")
         || name.starts_with("x-portcullis-")

@@ -52,6 +52,8 @@ pub struct Options {
     pub domain: String,
     /// The registered OAuth clients; any client when empty.
     pub clients: Vec<String>,
+    /// The gateway that the index page's example calls; no example without one.
+    pub gateway: Option<String>,
     /// The registered redirect URIs, compared exactly; without a list, any `http(s)` URL whose path is that of
     /// the gateway's callback.
     pub redirect_uris: Option<Vec<String>>,
@@ -68,6 +70,7 @@ impl Default for Options {
         Self {
             domain: "example.com".to_owned(),
             clients: Vec::new(),
+            gateway: None,
             redirect_uris: None,
             lifetime: Duration::from_secs(3600),
             tokeninfo_error: ErrorShape::WithCode,
