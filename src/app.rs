@@ -42,7 +42,7 @@ const H2_IDLE: Duration = Duration::from_secs(620);
 #[derive(Debug, Error)]
 pub enum StartError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {0}: {1}")]
+    #[error("cannot listen on {0}: {1}{help}", help = bind_help(.1))]
     Bind(SocketAddr, io::Error),
     /// The log cannot be set up.
     #[error("cannot write a log: {0}")]
@@ -131,6 +131,21 @@ pub fn run(mut config: Config, platform: Platform) -> Result<std::convert::Infal
 pub fn probe(address: SocketAddr) -> Result<SocketAddr, StartError> {
     let listener = TcpListener::bind(address).map_err(|error| StartError::Bind(address, error))?;
     listener.local_addr().map_err(|error| StartError::Bind(address, error))
+}
+
+/// What to do when an address cannot be listened on.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the standard library's list of errors is open")]
+fn bind_help(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "\n    help: another process listens there; stop it, or choose another port"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "\n    help: ports below 1024 need a privilege; choose another port"
+        }
+        io::ErrorKind::AddrNotAvailable => "\n    help: this machine does not have that address",
+        _ => "",
+    }
 }
 
 /// The one domain that Google's account chooser can be limited to.

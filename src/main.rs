@@ -23,7 +23,8 @@ const DEFAULT_FILE: &str = "conf/portcullis.yaml";
 #[command(
     name = "portcullis",
     version,
-    about = "An identity-aware gateway: Google sign-in for people, Google tokens for programs."
+    about = "An identity-aware gateway: Google sign-in for people, Google tokens for programs.",
+    after_help = "Exit codes: 0 done, 1 could not start, 2 wrong configuration or usage."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -32,42 +33,42 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve
+    /// Serve until SIGTERM
     Run {
         /// Configuration file [default: $PORTCULLIS_CONFIG, else conf/portcullis.yaml]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Read and resolve the configuration, print every problem
+    /// Read the configuration and print every problem in it; start nothing
     Check {
         /// Configuration file [default: $PORTCULLIS_CONFIG, else conf/portcullis.yaml]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Say which location takes a request, and why it would pass or be refused
+    /// Say which location takes a request, and why it would pass or be refused; send nothing
     Explain {
         /// Configuration file [default: $PORTCULLIS_CONFIG, else conf/portcullis.yaml]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// E-mail address of the caller
+        /// E-mail address of the caller; without it, nobody is signed in
         #[arg(long = "as", value_name = "EMAIL")]
         caller: Option<String>,
-        /// Host of the request, where locations depend on it
-        #[arg(long, value_name = "HOST", default_value = "")]
+        /// Host of the request, where locations depend on it [default: a host that no location names]
+        #[arg(long, value_name = "HOST", default_value = "", hide_default_value = true)]
         host: String,
-        /// Request method
+        /// Request method, such as GET
         method: Method,
-        /// Path of the request, with a query if wanted
+        /// Path of the request, such as /app, with a query if wanted
         path: String,
     },
-    /// Serve with a stand-in for Google and an echo upstream, all on this machine
+    /// Serve with a stand-in for Google and an echo upstream, all on this machine; needs no account, start here
     #[cfg(feature = "dev")]
     Dev {
-        /// Configuration file [default: a built-in one]
+        /// Configuration file; its upstreams and Google's endpoints are replaced [default: a built-in one]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Address to listen on; loopback only [default: 127.0.0.1:8080]
-        #[arg(long, value_name = "ADDR")]
+        /// Address to listen on; loopback only [default: port of the configuration on 127.0.0.1]
+        #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
         listen: Option<std::net::SocketAddr>,
     },
 }
@@ -110,10 +111,19 @@ fn run(environment: &Environment, file: Option<PathBuf>) -> ExitCode {
 
 fn check(environment: &Environment, file: Option<PathBuf>) -> ExitCode {
     with_config(environment, file, |config, path| {
-        let (locations, upstreams) = (config.locations.len(), config.upstreams.len());
-        print(&format!("{}: good (locations: {locations}, upstreams: {upstreams})\n", path.display()));
+        print(&format!(
+            "{}: good ({}, {})\n",
+            path.display(),
+            count(config.locations.len(), "location"),
+            count(config.upstreams.len(), "upstream"),
+        ));
         ExitCode::SUCCESS
     })
+}
+
+/// `1 upstream`, `2 upstreams`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn with_config(
@@ -128,6 +138,13 @@ fn with_config(
         Ok(config) => then(config, &path),
         Err(problems) => complain(&problems.to_string(), 2),
     }
+}
+
+/// An address to listen on, where `localhost` is a name of 127.0.0.1.
+#[cfg(feature = "dev")]
+fn address(text: &str) -> Result<std::net::SocketAddr, &'static str> {
+    let literal = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    literal.as_deref().unwrap_or(text).parse().map_err(|_| "write an address with a port: 127.0.0.1:8080")
 }
 
 fn print(text: &str) {

@@ -76,11 +76,33 @@ fn problem(text: &str, error: &serde_saphyr::Error) -> Problem {
         let said = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
         let said = said.split(" at line ").next().unwrap_or_default();
         let index = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
-        let reference = text.lines().nth(index).is_some_and(|line| line.contains("${"));
-        let help = reference.then(|| "inside `{ }` and `[ ]`, put a value with `${…}` in quotes".to_owned());
+        let help = text.lines().nth(index).and_then(|line| hint(line, column, said)).map(str::to_owned);
         Fault::new(format!("this is not valid YAML: {said}")).maybe_help(help)
     };
     fault.at(&Place { line, column, key: String::new() })
+}
+
+/// What to do about a line that is not YAML: the slips that operators make most.
+fn hint(line: &str, column: u64, said: &str) -> Option<&'static str> {
+    let before = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
+    let first = line.chars().nth(before);
+    if line.contains("${") {
+        Some("inside `{ }` and `[ ]`, put a value with `${…}` in quotes")
+    } else if line.contains('\t') || said.contains("found a tab") {
+        Some("indent with spaces, not with tabs")
+    } else if said.contains("unclosed quote") {
+        Some("the quote that begins here has no end")
+    } else if first == Some('*') {
+        Some("put the value in quotes; without them, `*name` repeats what stands at `&name`")
+    } else if first.is_some_and(|first| "@&!%`".contains(first)) || line.contains("[::") {
+        Some("put the value in quotes")
+    } else if !line.contains(": ") && !line.trim_end().ends_with(':') && line.contains(':') {
+        Some("write a space after the colon of a key")
+    } else if said.contains("did not find expected") {
+        Some("the keys of one section begin in the same column; look at the lines just before, too")
+    } else {
+        None
+    }
 }
 
 impl<'de> Deserialize<'de> for Node {

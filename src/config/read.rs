@@ -60,7 +60,8 @@ impl<'a> Reader<'a> {
     /// An unknown key that looks like a misspelled one is noted, and then read as the one that was meant: what is
     /// wrong below it is found in the same run, and nobody is told that the meant key is missing.
     pub(super) fn section(&mut self, node: Node, place: &Place, known: &[&str]) -> Option<Section> {
-        let entries = self.map(node, place)?;
+        let help = || format!("the keys known here are {}", known.join(", "));
+        let entries = self.map(node, place, help)?;
         let mut section = Section { place: place.clone(), entries: Vec::with_capacity(entries.len()) };
         let free: Vec<&str> =
             known.iter().copied().filter(|name| entries.iter().all(|(key, _)| key.name != *name)).collect();
@@ -69,7 +70,7 @@ impl<'a> Reader<'a> {
                 let meant = nearest(&key.name, free.iter().copied());
                 let help = match nearest(&key.name, known.iter().copied()) {
                     Some(name) => format!("did you mean `{name}`?"),
-                    None => format!("the keys known here are {}", known.join(", ")),
+                    None => help(),
                 };
                 let fault = Fault::new(format!("unknown key `{}`", cut(&key.name))).help(help);
                 self.problems.push(fault.at(&key.place(&place.key)));
@@ -82,9 +83,9 @@ impl<'a> Reader<'a> {
     }
 
     /// The entries of a map, each key once.
-    fn map(&mut self, node: Node, place: &Place) -> Option<Vec<(Key, Node)>> {
+    fn map(&mut self, node: Node, place: &Place, help: impl Fn() -> String) -> Option<Vec<(Key, Node)>> {
         let Value::Map(all) = node.value else {
-            self.unfit(&node.value, place, "a map of keys and values", None);
+            self.unfit(&node.value, place, "a map of keys and values", Some(help()));
             return None;
         };
         let mut entries: Vec<(Key, Node)> = Vec::with_capacity(all.len());
@@ -209,9 +210,11 @@ impl FromNode for bool {
 impl<T: FromNode> FromNode for Vec<Spanned<T>> {
     fn from_node(node: Node, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {
         let Value::List(items) = node.value else {
-            let scalar = matches!(node.value, Value::Bool(_) | Value::Number(_) | Value::Text(_));
-            let help = scalar.then(|| "a list of one is written `[value]`".to_owned());
-            reader.unfit(&node.value, place, "a list", help);
+            let help = match node.value {
+                Value::Bool(_) | Value::Number(_) | Value::Text(_) => "a list of one is written `[value]`",
+                Value::Map(_) | Value::List(_) | Value::Null => "begin each entry with `- `",
+            };
+            reader.unfit(&node.value, place, "a list", Some(help.to_owned()));
             return None;
         };
         let items = items.into_iter().enumerate();
@@ -226,7 +229,8 @@ impl<T: FromNode> FromNode for Vec<Spanned<T>> {
 
 impl<T: FromNode> FromNode for Named<T> {
     fn from_node(node: Node, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {
-        let entries = reader.map(node, place)?;
+        let help = || "write a name of your choice before each entry, such as `app:`".to_owned();
+        let entries = reader.map(node, place, help)?;
         let read = entries.into_iter().map(|(key, node)| {
             let member = place.member(&cut(&key.name));
             let name = Spanned { place: key.place(&member), value: key.name };

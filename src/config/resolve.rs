@@ -28,6 +28,8 @@ use value::{choice, cookie_name, scope, short_duration};
 const VERSION: u64 = 1;
 /// Largest file in bytes; a configuration is a few kilobytes.
 const MAX_FILE: u64 = 1024 * 1024;
+/// What to do when there is no file.
+const NO_FILE: &str = "name one with `--config` or PORTCULLIS_CONFIG; conf/cloudrun.yaml is a start";
 /// Listener without `listen`.
 const LISTEN: &str = "0.0.0.0:${PORT:-8080}";
 /// Most proxies that may be trusted with `X-Forwarded-For`.
@@ -42,9 +44,11 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
     let name = path.display().to_string();
     let whole = |what: String| Problems::new(&name, vec![Fault::new(what).at(&Place::default())]);
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-        .map_err(|error| whole(format!("cannot be read: {error}")))?;
+    File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)).map_err(|error| {
+        let fault = Fault::new(format!("cannot be read: {error}"));
+        let help = (error.kind() == std::io::ErrorKind::NotFound).then(|| NO_FILE.to_owned());
+        Problems::new(&name, vec![fault.maybe_help(help).at(&Place::default())])
+    })?;
     if u64::try_from(bytes.len()).map_or(true, |length| length > MAX_FILE) {
         return Err(whole(format!("is larger than {MAX_FILE} bytes")));
     }

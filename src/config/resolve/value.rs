@@ -97,6 +97,9 @@ pub(super) fn dns_name(text: &str) -> Option<String> {
     (text.len() <= 253 && text.split('.').all(label)).then(|| text.to_ascii_lowercase())
 }
 
+/// The usual methods. Others are passed on too, unless they look like one of these misspelled.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
 /// A request method that may be passed on.
 pub(super) fn method(text: &str) -> Result<Method, Fault> {
     let upper = text.to_ascii_uppercase();
@@ -108,6 +111,11 @@ pub(super) fn method(text: &str) -> Result<Method, Fault> {
         return Err(fault.help(format!("write `{}`", cut(&upper))));
     }
     let letters = text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-' || b == b'_');
+    if !METHODS.contains(&text)
+        && let Some(help) = did_you_mean(text, METHODS)
+    {
+        return Err(Fault::new(format!("{} is not a known method", shown(text))).help(help));
+    }
     match Method::from_bytes(text.as_bytes()) {
         Ok(method) if letters => Ok(method),
         _ => Err(Fault::new(format!("{} is not a method", shown(text)))),

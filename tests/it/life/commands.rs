@@ -29,7 +29,7 @@ fn explain(arguments: &[&str]) -> String {
 #[test]
 fn check_says_good_or_all_that_is_wrong() {
     let (code, output) = run(&["check", "--config", "portcullis.yaml"]);
-    assert_eq!((code, output.as_str()), (0, "portcullis.yaml: good (locations: 3, upstreams: 1)\n"));
+    assert_eq!((code, output.as_str()), (0, "portcullis.yaml: good (3 locations, 1 upstream)\n"));
     let (code, output) = run(&["check", "--config", "none.yaml"]);
     assert_eq!(code, 2, "{output}");
     assert!(output.contains("none.yaml"), "{output}");
