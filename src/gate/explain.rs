@@ -8,7 +8,7 @@ use super::access::is_allowed;
 use super::intake::Own;
 use super::location::{LocationId, Route, Router, rewrite, takes};
 use super::refusal::{Refusal, capitalised};
-use super::request::{Path, host_name};
+use super::request::{Path, host_name, is_host};
 use super::route;
 use crate::config::{Access, Allow, Config, Location, LocationPath, RESERVED_PREFIX};
 use crate::identity::Identity;
@@ -35,6 +35,13 @@ pub fn explain(config: &Config, question: &Question<'_>) -> String {
         None => (question.target, None),
     };
     let _ = writeln!(text, "{} {}", question.method, question.target);
+    if matches!(*question.method, Method::CONNECT | Method::TRACE) {
+        return text + "admit         refused: this method is never passed on\n";
+    }
+    if !question.host.is_empty() && !is_host(question.host) {
+        return text
+            + "admit         refused with 400 bad_request: the host is not a name, with a port or without\n";
+    }
     let path = match Path::parse(raw) {
         Ok(path) => path,
         Err(why) => return text + &format!("admit         refused with 400 bad_request: {why}\n"),
@@ -67,7 +74,8 @@ fn explain_route<'a>(
         let mark = if taken == Some(LocationId(index)) {
             "takes it"
         } else {
-            why_not(location, question, &host, path)
+            let winner = taken.and_then(|id| config.locations.get(id.0));
+            why_not(location, winner, question, &host, path)
         };
         let _ = writeln!(text, "              {:<32} {mark}", describe(location));
     }
@@ -104,9 +112,15 @@ fn describe(location: &Location) -> String {
     name
 }
 
-fn why_not(location: &Location, question: &Question<'_>, host: &str, path: &Path<'_>) -> &'static str {
+fn why_not(
+    location: &Location,
+    winner: Option<&Location>,
+    question: &Question<'_>,
+    host: &str,
+    path: &Path<'_>,
+) -> &'static str {
     if location.host.as_deref().is_some_and(|wanted| wanted != host) {
-        return "another host";
+        return if host.is_empty() { "another host: none is given with --host" } else { "another host" };
     }
     let matches = match &location.path {
         LocationPath::Exact(exact) => *exact == path.decoded,
@@ -119,8 +133,12 @@ fn why_not(location: &Location, question: &Question<'_>, host: &str, path: &Path
         "another path"
     } else if !takes(&location.methods, question.method) {
         "another method"
+    } else if winner.is_some_and(|winner| winner.host != location.host) {
+        "matches too; the location with this host comes first"
+    } else if winner.is_some_and(|winner| winner.path == location.path) {
+        "matches too; the location with this method comes first"
     } else {
-        "a longer path, or one with the host or method, comes first"
+        "matches too; a longer or exact path comes first"
     }
 }
 
@@ -145,10 +163,10 @@ fn explain_access(text: &mut String, config: &Config, location: &Location, calle
         let _ = writeln!(text, "authenticate  {email} is not an e-mail address that Google verifies");
         return false;
     };
-    let proof = if identity.service_account && config.public_url.is_none() {
-        "an access token (ID tokens of service accounts need public_url)"
-    } else {
-        "a session cookie or a bearer token"
+    let proof = match (&config.public_url, identity.service_account) {
+        (_, false) => "a session cookie or a bearer token".to_owned(),
+        (None, true) => "an access token (ID tokens of service accounts need public_url)".to_owned(),
+        (Some(url), true) => format!("an access token, or an ID token with the audience {}", url.as_str()),
     };
     let _ = writeln!(text, "authenticate  {} by {proof}", identity.email);
     let none = Allow { workspace_only: allow.workspace_only, ..Allow::default() };

@@ -84,7 +84,7 @@ impl Router {
     }
 }
 
-/// Whether a location with these methods (all when empty) takes a request with this one.
+/// Whether a location with these methods (all when empty) takes this one.
 pub(super) fn takes(methods: &[Method], method: &Method) -> bool {
     // A server that answers GET answers HEAD (RFC 9110, section 9.3.2).
     methods.is_empty()

@@ -63,6 +63,9 @@ fn each_refusal_is_explained() {
     has(&said(&Method::GET, "/hook", None), &["another method", "405 method_not_allowed (Allow: POST)"]);
     has(&said(&Method::GET, "/public/../x", None), &["400 bad_request", "dot segment"]);
     has(&said(&Method::GET, "/x;y", None), &["400 bad_request", "semicolon"]);
+    has(&said(&Method::TRACE, "/public/x", None), &["never passed on"]);
+    has(&said(&Method::GET, "/hook", None), &["another method"]);
+    has(&said(&Method::POST, "/hook", None), &["matches too; a longer or exact path comes first"]);
     has(&said(&Method::GET, "/.portcullis/health", None), &["one of the gateway's own endpoints"]);
     has(
         &said(&Method::GET, "/public/x", None),
