@@ -119,7 +119,11 @@ fn upstream_refusal(error: &Error) -> Refusal {
         | ErrorType::InvalidCert
         | ErrorType::HandshakeError
         | ErrorType::SocketError
-        | ErrorType::BindError => Refusal::UpstreamUnreachable(what),
+        | ErrorType::BindError => {
+            // Which address it was, and what TLS said.
+            let context = error.context.as_ref().map(|context| format!(": {}", context.as_str()));
+            Refusal::UpstreamUnreachable(what + context.as_deref().unwrap_or_default())
+        }
         _ => Refusal::UpstreamInvalid(what),
     }
 }

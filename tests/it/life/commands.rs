@@ -46,7 +46,7 @@ fn explain_tells_the_way_of_a_request() {
 admit         the path is /public/x
               /public/                         takes it
               /hook [POST]                     another path
-              /                                a longer path, or one with the host or method, comes first
+              /                                matches too; a longer or exact path comes first
 route         location /public/
 authenticate  not asked for: the location is public
 mint          a token for https://up.example.test
