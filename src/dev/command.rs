@@ -153,7 +153,7 @@ fn welcome(config: &Config, stand_in: &StandIn, echo: &Echo, file: Option<&Path>
          sign in as one of the stand-in's people, and see what a service behind the gateway receives\n\n\
          Try       curl -i {gateway}  # a program without a token: 401\n          \
          curl -i -H 'Accept: text/html' {gateway}  # a browser: 302 to sign-in\n          \
-         curl -i -H \"Authorization: Bearer $(curl -s '{stand_in}dev/access-token?as={person}')\" {gateway}  # {person}: 200\n\n\
+         curl -i -H \"Authorization: Bearer $(curl -s '{stand_in}dev/access-token?as={person}')\" {gateway}  # a program with a token of {person}\n\n\
          Stand-in  {stand_in}  people, programs, their tokens, and switches to make it slow or failing\n\
          Echo      {}  answers in place of every upstream\n\n\
          Ctrl-C ends it all.\n\n",
