@@ -69,10 +69,14 @@ impl Origin {
         &self.0
     }
 
-    /// The origin of a port on this machine.
+    /// The origin of a loopback address: `localhost` for the usual one, which may lead elsewhere than the others.
     #[cfg(feature = "dev")]
-    pub(crate) fn local(port: u16) -> Self {
-        Self(format!("http://localhost:{port}").into())
+    pub(crate) fn local(address: SocketAddr) -> Self {
+        if address.ip() == std::net::Ipv4Addr::LOCALHOST {
+            Self(format!("http://localhost:{}", address.port()).into())
+        } else {
+            Self(format!("http://{address}").into())
+        }
     }
 }
 

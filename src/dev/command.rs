@@ -129,7 +129,7 @@ fn divert(config: &mut Config, stand_in: &StandIn, echo: &Echo) {
         upstream.url = echo.base_url();
         upstream.protocol = config::Protocol::Http1;
     }
-    config.public_url = Some(config::Origin::local(config.listen.port()));
+    config.public_url = Some(config::Origin::local(config.listen));
     config.trusted_hops = 0;
     config.log.format = match config.log.format {
         LogFormat::Auto => LogFormat::Text,
@@ -139,7 +139,7 @@ fn divert(config: &mut Config, stand_in: &StandIn, echo: &Echo) {
 
 /// How a browser on this machine names the gateway.
 fn gateway_url(config: &Config) -> String {
-    format!("{}/", config::Origin::local(config.listen.port()).as_str())
+    format!("{}/", config::Origin::local(config.listen).as_str())
 }
 
 fn welcome(config: &Config, stand_in: &StandIn, echo: &Echo, file: Option<&Path>) -> String {

@@ -8,7 +8,7 @@ use super::access::is_allowed;
 use super::intake::Own;
 use super::location::{LocationId, Route, Router, rewrite, takes};
 use super::refusal::{Refusal, capitalised};
-use super::request::{Path, host_name, is_host};
+use super::request::{Path, check_query, host_name, is_host};
 use super::route;
 use crate::config::{Access, Allow, Config, Location, LocationPath, RESERVED_PREFIX};
 use crate::identity::Identity;
@@ -42,7 +42,7 @@ pub fn explain(config: &Config, question: &Question<'_>) -> String {
         return text
             + "admit         refused with 400 bad_request: the host is not a name, with a port or without\n";
     }
-    let path = match Path::parse(raw) {
+    let path = match check_query(query).and_then(|()| Path::parse(raw)) {
         Ok(path) => path,
         Err(why) => return text + &format!("admit         refused with 400 bad_request: {why}\n"),
     };

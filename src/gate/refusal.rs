@@ -2,6 +2,8 @@
 //!
 //! The table is an exhaustive `match`: a new refusal does not compile until somebody has chosen its status.
 
+use std::borrow::Cow;
+
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -190,19 +192,20 @@ impl Refusal {
         }
     }
 
-    /// What only the log may know.
-    pub fn cause(&self) -> Option<&str> {
+    /// What the log says besides the code: what the caller may not know, or was told in other words.
+    pub fn cause(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::ProviderUnavailable(cause)
             | Self::MintUnavailable(cause)
             | Self::UpstreamUnreachable(cause)
             | Self::UpstreamInvalid(cause)
-            | Self::Internal(cause) => Some(cause),
+            | Self::Internal(cause) => Some(cause.into()),
             Self::UpstreamRefusedToken => Some(
-                "Cloud Run refused the minted token: check the audience, and that the gateway's service account has roles/run.invoker",
+                "Cloud Run refused the minted token: check the audience, and that the gateway's service account has roles/run.invoker".into(),
             ),
-            Self::NotCanonical(_)
-            | Self::AmbiguousCredential
+            Self::NotCanonical(why) => Some(why.to_string().into()),
+            Self::InvalidCredential(why) => Some(why.to_string().into()),
+            Self::AmbiguousCredential
             | Self::HeadTooLarge
             | Self::BodyTooLarge(_)
             | Self::BodyTimeout
@@ -210,7 +213,6 @@ impl Refusal {
             | Self::NoLocation
             | Self::MethodNotAllowed(_)
             | Self::Unauthenticated
-            | Self::InvalidCredential(_)
             | Self::Throttled
             | Self::Forbidden { .. }
             | Self::CrossOrigin

@@ -311,6 +311,12 @@ pub fn check_framing(headers: &HeaderMap) -> Result<(), NotCanonical> {
     Ok(())
 }
 
+/// An encoded query is the upstream's business, but raw control characters and fragments are nobody's.
+pub fn check_query(query: Option<&str>) -> Result<(), NotCanonical> {
+    let odd = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b'#';
+    if query.is_some_and(|query| query.bytes().any(odd)) { Err(NotCanonical::Character) } else { Ok(()) }
+}
+
 /// A request target split into path and query. Absolute-form is accepted for the host that the request
 /// names; its scheme and authority are then dropped (RFC 9112, section 3.2.2).
 pub fn split_target<'a>(target: &'a [u8], host: &str) -> Result<(&'a str, Option<&'a str>), NotCanonical> {

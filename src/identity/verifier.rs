@@ -23,9 +23,9 @@ use crate::time::UnixTime;
 const CHECKS_AT_ONCE: usize = 64;
 /// How long a check waits for its turn.
 const TURN: Duration = Duration::from_secs(2);
-/// How long a token that was signed out is refused here when its own expiry is not known: no token of
-/// Google's that people get lives longer.
-const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+/// How long a token that was signed out is refused here when its own expiry is not known: longer than any token that is
+/// accepted.
+const LONGEST_LIFE: Duration = Duration::from_secs(25 * 3600);
 
 /// Tells who a credential belongs to.
 #[async_trait]

@@ -60,7 +60,9 @@ impl MetadataServer {
             timeout: TIMEOUT,
             max_answer: MAX_ANSWER,
         };
-        let answer = self.outbound.call(call).await.map_err(|error| error.to_string())?;
+        let answer = self.outbound.call(call).await.map_err(|error| {
+            format!("{error}; away from Google Cloud there is no metadata server: see `audience: none` and `portcullis dev`")
+        })?;
         if answer.status != StatusCode::OK {
             return Err(status_text(answer.status));
         }

@@ -12,7 +12,9 @@ use pingora_proxy::Session;
 
 use super::{Context, Proxy};
 use crate::gate::refusal::Refusal;
-use crate::gate::request::{NotCanonical, Path, RequestView, check_framing, is_host, split_target};
+use crate::gate::request::{
+    NotCanonical, Path, RequestView, check_framing, check_query, is_host, split_target,
+};
 use crate::gate::{Decision, Verdict};
 use crate::reply::Reply;
 use crate::trace::{REQUEST_ID, Trace};
@@ -157,10 +159,7 @@ fn view<'a>(session: &'a Session, ctx: &'a Context) -> Result<RequestView<'a>, R
     check_framing(&request.headers)?;
     let host = host(session)?;
     let (raw, query) = split_target(request.raw_path(), host)?;
-    // An encoded query is the upstream's business, but raw control characters and fragments are nobody's.
-    if query.is_some_and(|query| query.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'#')) {
-        return Err(NotCanonical::Character.into());
-    }
+    check_query(query)?;
     Ok(RequestView { path: Path::parse(raw)?, query, host, ..nowhere(session, ctx) })
 }
 

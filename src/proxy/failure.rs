@@ -38,13 +38,7 @@ impl Proxy {
 
     /// Step *account*: one counter, and a line in the log if wanted.
     pub(super) fn account(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
-        let outcome = match (&ctx.refusal, error, ctx.forwarded) {
-            (Some(_), _, true) | (None, Some(_), _) => Outcome::Failed,
-            (Some(_), _, false) => Outcome::Refused,
-            (None, None, true) => Outcome::Forwarded,
-            (None, None, false) => Outcome::Answered,
-        };
-        self.metrics.count_request(outcome);
+        self.metrics.count_request(outcome(ctx.refusal.as_ref(), error.is_some(), ctx.forwarded));
         let Some(log) = &self.request_log else { return };
         if log.wants(ctx.refusal.is_some() || error.is_some()) {
             self.log_request(log, session, error, ctx);
@@ -57,6 +51,7 @@ impl Proxy {
         let text = |name| request.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
         let authority = request.uri.authority().map(http::uri::Authority::as_str);
         let broken = error.map(|error| error.etype().as_str());
+        let cause = ctx.refusal.as_ref().and_then(Refusal::cause);
         log.write(&RequestLine {
             request_id: ctx.id.as_str(),
             trace_id: ctx.trace.as_ref().map_or("", |trace| trace.id.as_str()),
@@ -81,8 +76,19 @@ impl Proxy {
                 .as_ref()
                 .map(|refusal| refusal.row().code)
                 .or(broken.map(|_| "connection_broken")),
-            cause: ctx.refusal.as_ref().and_then(Refusal::cause).or(broken),
+            cause: cause.as_deref().or(broken),
         });
+    }
+}
+
+/// What the caller brought about is refused; what we, Google or the upstream did not manage has failed.
+fn outcome(refusal: Option<&Refusal>, broken: bool, forwarded: bool) -> Outcome {
+    match refusal {
+        Some(refusal) if refusal.row().status.is_server_error() => Outcome::Failed,
+        Some(_) => Outcome::Refused,
+        None if broken => Outcome::Failed,
+        None if forwarded => Outcome::Forwarded,
+        None => Outcome::Answered,
     }
 }
 
@@ -137,5 +143,27 @@ fn downstream_refusal(error: &Error) -> Option<Refusal> {
         | ErrorType::WriteTimedout
         | ErrorType::ConnectionClosed => None,
         _ => Some(Refusal::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_not_counted_among_the_refusals() {
+        let unreachable = Refusal::UpstreamUnreachable("down".to_owned());
+        for forwarded in [false, true] {
+            assert_eq!(outcome(Some(&unreachable), true, forwarded), Outcome::Failed);
+            assert_eq!(outcome(Some(&Refusal::BodyTooLarge(1)), true, forwarded), Outcome::Refused);
+            assert_eq!(outcome(None, true, forwarded), Outcome::Failed);
+        }
+        assert_eq!(
+            outcome(Some(&Refusal::MintUnavailable("down".to_owned())), false, false),
+            Outcome::Failed
+        );
+        assert_eq!(outcome(Some(&Refusal::Unauthenticated), false, false), Outcome::Refused);
+        assert_eq!(outcome(None, false, true), Outcome::Forwarded);
+        assert_eq!(outcome(None, false, false), Outcome::Answered);
     }
 }

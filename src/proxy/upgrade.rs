@@ -2,7 +2,7 @@
 //!
 //! Pingora 0.9.1 hands the end of the (empty) request body from one half of a request to the other, and takes it for
 //! the end of the upgraded connection if the upstream's 101 happens to be read first. An upstream on the same machine
-//! is quick enough for that. On these connections a read that follows a write therefore waits one turn of the
+//! is quick enough for that (<https://github.com/cloudflare/pingora/issues/946>). On these connections a read that follows a write therefore waits one turn of the
 //! scheduler, in which the other half takes what is there.
 
 use std::io;

@@ -62,6 +62,7 @@ fn each_refusal_is_explained() {
     has(&said(&Method::GET, "/x", Some("nonsense")), &["is not an e-mail address"]);
     has(&said(&Method::GET, "/hook", None), &["another method", "405 method_not_allowed (Allow: POST)"]);
     has(&said(&Method::GET, "/public/../x", None), &["400 bad_request", "dot segment"]);
+    has(&said(&Method::GET, "/x?a b", None), &["400 bad_request"]);
     has(&said(&Method::GET, "/x;y", None), &["400 bad_request", "semicolon"]);
     has(&said(&Method::TRACE, "/public/x", None), &["never passed on"]);
     has(&said(&Method::GET, "/hook", None), &["another method"]);
@@ -82,6 +83,6 @@ fn routes_are_explained_as_the_gate_decides_them() {
         &["refused with 400 bad_request: the path has a semicolon\n"],
     );
     let head = said_of(NARROW, &Method::HEAD, "/app/x", None);
-    has(&head, &["a longer path", "route         location = /app/x"]);
+    has(&head, &["a longer or exact path", "route         location = /app/x"]);
     assert!(!head.contains("another method"), "{head}");
 }

@@ -120,7 +120,8 @@ fn what_google_could_not_say_is_no_verdict() {
 
 #[test]
 fn causes_reach_the_log() {
-    assert_eq!(Refusal::MintUnavailable("x".to_owned()).cause(), Some("x"));
+    assert_eq!(Refusal::MintUnavailable("x".to_owned()).cause().as_deref(), Some("x"));
     assert!(Refusal::UpstreamRefusedToken.cause().unwrap().contains("roles/run.invoker"));
+    assert!(Refusal::InvalidCredential(VerifyError::WrongAudience).cause().unwrap().contains("audience"));
     assert_eq!(Refusal::Unauthenticated.cause(), None);
 }
