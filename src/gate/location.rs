@@ -43,6 +43,8 @@ pub struct Candidate {
 struct Paths {
     exact: HashMap<Box<str>, Vec<Candidate>>,
     prefix: HashMap<Box<str>, Vec<Candidate>>,
+    /// Length of the longest prefix.
+    longest: usize,
 }
 
 impl Router {
@@ -56,7 +58,10 @@ impl Router {
             };
             let (table, path) = match &location.path {
                 LocationPath::Exact(path) => (&mut paths.exact, path),
-                LocationPath::Prefix(path) => (&mut paths.prefix, path),
+                LocationPath::Prefix(path) => {
+                    paths.longest = paths.longest.max(path.len());
+                    (&mut paths.prefix, path)
+                }
             };
             let candidate = Candidate { id: LocationId(index), methods: location.methods.clone() };
             let candidates = table.entry(path.as_str().into()).or_default();
@@ -102,12 +107,13 @@ pub fn allowed_methods(candidates: &[Candidate]) -> String {
 }
 
 impl Paths {
-    /// Tries the path itself, then each shorter prefix that ends at a segment boundary.
+    /// Tries the path itself, then each shorter prefix that ends at a segment boundary. Prefixes longer than any
+    /// that is configured are passed over: hashing each of them would be quadratic in what the caller sent.
     fn find(&self, path: &str) -> Option<&[Candidate]> {
         if let Some(candidates) = self.exact.get(path).or_else(|| self.prefix.get(path)) {
             return Some(candidates);
         }
-        let mut end = path.len();
+        let mut end = path.floor_char_boundary(self.longest + 1);
         while let Some(slash) = path.get(..end)?.rfind('/') {
             let with_slash = path.get(..=slash).filter(|prefix| prefix.len() < path.len());
             let without = path.get(..slash).filter(|prefix| !prefix.is_empty());
