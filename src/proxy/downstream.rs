@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::Result as PingoraResult;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
@@ -84,14 +84,7 @@ impl Proxy {
         let headers = &session.req_header().headers;
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
         let hops = usize::from(self.config.trusted_hops);
-        let nth_last = |name: &str| {
-            let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-            let entries: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
-            entries
-                .len()
-                .checked_sub(hops)
-                .and_then(|index| entries.get(index).map(|entry| (*entry).to_owned()))
-        };
+        let nth_last = |name: &str| nth_last(headers, name, hops);
         let mut client = peer;
         if hops > 0 {
             let named = nth_last("x-forwarded-for").and_then(|address| parse_address(&address));
@@ -221,6 +214,15 @@ pub(super) async fn write(session: &mut Session, ctx: &Context, reply: Reply) ->
     Ok(())
 }
 
+/// The nth entry from the end of a list header, over all its lines (RFC 9110, section 5.3). The caller wrote the
+/// beginning and may have put bytes there that are no text; they must not move the entries that follow.
+fn nth_last(headers: &HeaderMap, name: &str, n: usize) -> Option<String> {
+    let lines = headers.get_all(name).iter().rev();
+    let mut entries = lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
+    let entry = std::str::from_utf8(entries.nth(n.checked_sub(1)?)?).ok()?;
+    Some(entry.trim().to_owned())
+}
+
 fn first(value: Option<&HeaderValue>) -> Option<String> {
     value?.to_str().ok()?.split(',').next().map(|entry| entry.trim().to_owned())
 }
@@ -232,4 +234,27 @@ fn parse_address(text: &str) -> Option<IpAddr> {
         let socket: std::net::SocketAddr = text.parse().ok()?;
         Some(socket.ip())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(lines: &[&[u8]]) -> HeaderMap {
+        let name = http::HeaderName::from_static("x-forwarded-for");
+        lines.iter().map(|line| (name.clone(), HeaderValue::from_bytes(line).unwrap())).collect()
+    }
+
+    #[test]
+    fn what_the_caller_wrote_does_not_move_the_front_ends_entries() {
+        let last = |lines: &[&[u8]], n| nth_last(&list(lines), "x-forwarded-for", n);
+        assert_eq!(last(&[b"1.1.1.1, 2.2.2.2"], 1).as_deref(), Some("2.2.2.2"));
+        assert_eq!(last(&[b"1.1.1.1, 2.2.2.2", b"3.3.3.3"], 2).as_deref(), Some("2.2.2.2"));
+        // The front end appends to the last line, whatever stands there.
+        assert_eq!(last(&[b"1.1.1.1", b"\xff, 2.2.2.2"], 1).as_deref(), Some("2.2.2.2"));
+        assert_eq!(last(&[b"1.1.1.1", b"\xff, 2.2.2.2", b"3.3.3.3"], 2).as_deref(), Some("2.2.2.2"));
+        assert_eq!(last(&[b"\xff, 2.2.2.2"], 2), None);
+        assert_eq!(last(&[b"2.2.2.2"], 2), None);
+        assert_eq!(last(&[], 1), None);
+    }
 }
