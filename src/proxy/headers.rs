@@ -1,7 +1,7 @@
 //! Headers in both directions: what an upstream sees of a request, and a caller of a response.
 //!
-//! Names are compared in a normalised form, `_` read as `-`, because upstreams with CGI-like environments do
-//! not tell the two apart.
+//! Names are compared in a normalised form, `_` and all other punctuation read as `-`, because upstreams with
+//! CGI-like environments do not tell them apart.
 
 use std::borrow::Cow;
 
@@ -160,7 +160,8 @@ fn is_reserved(name: &str) -> bool {
 }
 
 fn normalised(name: &str) -> Cow<'_, str> {
-    if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) }
+    let odd = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+    if name.contains(odd) { Cow::Owned(name.replace(odd, "-")) } else { Cow::Borrowed(name) }
 }
 
 fn strip_own_cookies(headers: &mut HeaderMap, names: &CookieNames) {
@@ -183,8 +184,10 @@ pub(super) fn prepare_response(
 ) -> Result<()> {
     response.remove_header(&ALT_SVC);
     let ours = |value: &HeaderValue| {
-        let name = value.as_bytes().split(|&byte| byte == b'=').next().unwrap_or_default();
-        names.own(name.trim_ascii())
+        // Of a cookie without a name, browsers send the value alone, so that it can pass for name and value
+        // (RFC 6265bis, section 5.8.3).
+        let mut words = value.as_bytes().split(|&byte| byte == b'=').map(<[u8]>::trim_ascii);
+        words.find(|word| !word.is_empty()).is_some_and(|name| names.own(name))
     };
     if response.headers.get_all(SET_COOKIE).iter().any(ours) {
         let kept: Vec<HeaderValue> =

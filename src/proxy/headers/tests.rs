@@ -37,6 +37,9 @@ fn what_only_the_gateway_may_say_is_removed_in_every_spelling() {
         "X-Request-Id",
         "Proxy",
         "Proxy-Authorization",
+        // Some CGI-like environments take all that is neither letter nor digit for an underscore.
+        "x.goog.authenticated.user.email",
+        "X-Goog-Authenticated-User~Email",
     ];
     for name in reserved {
         assert!(left(&[name], "x-serverless-authorization", false).is_empty(), "{name}");
@@ -107,6 +110,9 @@ fn an_upstream_can_set_cookies_but_not_ours() {
             ("set-cookie", "a=1; Path=/"),
             ("set-cookie", " __Host-portcullis =evil"),
             ("set-cookie", "b=2"),
+            // Browsers send the value of a cookie without a name as it stands: `Cookie: __Host-portcullis=evil`.
+            ("set-cookie", "=__Host-portcullis=evil; Path=/; Secure"),
+            ("set-cookie", " = __Host-portcullis-attempt-x=evil"),
             ("alt-svc", "h3"),
         ],
     );
