@@ -68,9 +68,10 @@ impl Login {
                 | VerifyError::SignedOut
                 | VerifyError::Invalid(_)
                 | VerifyError::WrongAudience
-                | VerifyError::NoVerifiedEmail
-                | VerifyError::Throttled,
+                | VerifyError::NoVerifiedEmail,
             ) => return true,
+            // Not checked and not remembered, so not revoked either.
+            Err(VerifyError::Throttled) => return !revoke,
         }
         if !revoke || credential.kind() != Kind::AccessToken {
             return !revoke;

@@ -8,6 +8,10 @@ use crate::cookies;
 use crate::identity::{Credential, Identity, VerifyError};
 use crate::time::UnixTime;
 
+/// How many sessions are signed out at once. Each may cost a call to Google or two, and a request has room for
+/// thousands; the gate accepts none of several anyway.
+const MAX_SESSIONS: usize = 8;
+
 /// What became of a look at the caller's credentials.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -61,11 +65,13 @@ impl Login {
         Ok((!value.is_empty()).then_some(token))
     }
 
-    /// Every token that the caller presented as a session, or else as a bearer: all of them are signed out.
+    /// Every token that the caller presented as a session, or else as a bearer, up to a handful: they are signed
+    /// out.
     pub(super) fn tokens<'a>(&self, visit: &Visit<'a>) -> Vec<&'a str> {
         let sessions: Vec<&str> = cookies::values(visit.headers, &self.names.session)
             .filter_map(|value| std::str::from_utf8(value).ok())
             .filter(|token| !token.is_empty())
+            .take(MAX_SESSIONS)
             .collect();
         if sessions.is_empty() { visit.bearer().ok().flatten().into_iter().collect() } else { sessions }
     }

@@ -181,3 +181,25 @@ async fn upstreams_see_none_of_our_cookies() {
     let left = cookies::without(&ask.headers, |name| login.names.own(name)).unwrap();
     assert_eq!(left, "a=1; b=2");
 }
+
+#[tokio::test]
+async fn a_flood_of_sessions_does_not_make_a_flood_of_checks() {
+    let google = Arc::<Google>::default();
+    let login = login_as(Flow::AccessToken, SESSION, Arc::clone(&google));
+    let mut ask = Ask::form("/.portcullis/logout", &[("revoke", "1")]);
+    for _ in 0..100 {
+        ask = ask.cookie(SESSION, "ya29.unavailable-token");
+    }
+    let reply = ask.to(&login, NOW).await;
+    assert_eq!(reply.status, 200);
+    assert!(google.revoked.lock().unwrap().len() <= 8, "{}", google.revoked.lock().unwrap().len());
+    assert!(google.signed_out.lock().unwrap().len() <= 8);
+}
+
+#[tokio::test]
+async fn what_was_not_withdrawn_is_not_called_withdrawn() {
+    let login = login(Flow::AccessToken);
+    let ask = Ask::form("/.portcullis/logout", &[("revoke", "1")]).cookie(SESSION, "ya29.throttled-tokens");
+    let reply = ask.to(&login, NOW).await;
+    assert!(text(&reply).contains("could not be withdrawn"), "{}", text(&reply));
+}
