@@ -215,11 +215,18 @@ impl BackgroundService for Attendant {
         }
         self.stopping.store(true, Ordering::Release);
         log::info!("stopping: waiting for the requests under way");
-        while self.in_flight.load(Ordering::Acquire) > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        let busy = || self.in_flight.load(Ordering::Acquire) > 0;
+        loop {
+            while busy() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            // Answers that are written may still be on their way out of the sockets, and a request that was on its
+            // way in when the signal came may only now be there.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if !busy() {
+                break;
+            }
         }
-        // Answers that are written may still be on their way out of the sockets.
-        tokio::time::sleep(Duration::from_millis(100)).await;
         log::info!("stopped");
         self.log.flush();
         std::process::exit(0);
