@@ -53,7 +53,9 @@ impl IdentityProvider for Google {
             ADA => ("ada@example.com", 3600),
             BOB => ("bob@example.com", 3600),
             "ya29.near-its-end-near" => ("ada@example.com", 200),
-            "ya29.unavailable-token" => return Err(VerifyError::Unavailable("secret detail".into())),
+            token if token.starts_with("ya29.unavailable-token") => {
+                return Err(VerifyError::Unavailable("secret detail".into()));
+            }
             "ya29.throttled-tokens" => return Err(VerifyError::Throttled),
             "ya29.wrong-audience-x" => return Err(VerifyError::WrongAudience),
             "ya29.no-email-address" => return Err(VerifyError::NoVerifiedEmail),

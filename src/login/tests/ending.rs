@@ -187,8 +187,8 @@ async fn a_flood_of_sessions_does_not_make_a_flood_of_checks() {
     let google = Arc::<Google>::default();
     let login = login_as(Flow::AccessToken, SESSION, Arc::clone(&google));
     let mut ask = Ask::form("/.portcullis/logout", &[("revoke", "1")]);
-    for _ in 0..100 {
-        ask = ask.cookie(SESSION, "ya29.unavailable-token");
+    for number in 0..100 {
+        ask = ask.cookie(SESSION, &format!("ya29.unavailable-token-{number}"));
     }
     let reply = ask.to(&login, NOW).await;
     assert_eq!(reply.status, 200);
