@@ -207,11 +207,14 @@ struct Attendant {
 #[async_trait]
 impl BackgroundService for Attendant {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        tokio::join!(self.announce(), self.warm_up.run(), self.find_project());
-        while !*shutdown.borrow_and_update() {
-            if shutdown.changed().await.is_err() {
-                return;
-            }
+        let prepare = async {
+            tokio::join!(self.announce(), self.warm_up.run(), self.find_project());
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = prepare => {}
+            // Either way it is over: the sender lives as long as the server.
+            _ = shutdown.wait_for(|stop| *stop) => {}
         }
         self.stopping.store(true, Ordering::Release);
         log::info!("stopping: waiting for the requests under way");

@@ -3,7 +3,8 @@
 //! The cache finds entries by a 64-bit hash. Each entry therefore carries the SHA-256 of kind and token and
 //! is compared on a hit: a collision is a miss, never somebody else's identity.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pingora_memory_cache::MemoryCache;
@@ -12,10 +13,10 @@ use ring::digest::{Context, SHA256};
 use super::{Credential, Identity, Kind, VerifyError};
 use crate::time::UnixTime;
 
-/// Room for tokens that were rejected or signed out. Apart from that of good ones, so that garbage cannot
-/// push those out.
+/// Room for tokens that were rejected. Apart from that of good ones, so that garbage cannot push those out.
 const REJECTED_ENTRIES: usize = 4096;
-const ENDED_ENTRIES: usize = 4096;
+/// Sign-outs that are remembered at once; beyond them the one that would have ended first is forgotten.
+const ENDED_ENTRIES: usize = 64 * 1024;
 
 /// SHA-256 of kind and token: the name of a token wherever the token itself must not be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +41,8 @@ impl Digest {
 pub(crate) struct FactCache {
     verified: MemoryCache<Digest, Entry<Arc<Identity>>>,
     rejected: MemoryCache<Digest, Entry<VerifyError>>,
-    ended: MemoryCache<Digest, Entry<()>>,
+    /// Not a cache: a sign-out must not be dropped because nobody asks for it.
+    ended: Mutex<HashMap<Digest, UnixTime>>,
     life: Duration,
     rejected_life: Duration,
 }
@@ -57,7 +59,7 @@ impl FactCache {
         Self {
             verified: MemoryCache::new(settings.entries),
             rejected: MemoryCache::new(REJECTED_ENTRIES),
-            ended: MemoryCache::new(ENDED_ENTRIES),
+            ended: Mutex::default(),
             life: settings.verified,
             rejected_life: settings.rejected,
         }
@@ -68,7 +70,7 @@ impl FactCache {
         if let Some(identity) = look_up(&self.verified, digest, now) {
             return Some(Ok(identity));
         }
-        if look_up(&self.ended, digest, now).is_some() {
+        if self.has_ended(digest, now) {
             return Some(Err(VerifyError::SignedOut));
         }
         look_up(&self.rejected, digest, now).map(Err)
@@ -81,7 +83,7 @@ impl FactCache {
                 let until = now.plus(self.life).min(identity.expires);
                 self.verified.put(&digest, Entry { digest, until, value: Arc::clone(identity) }, None);
                 // A sign-out that came while the token was checked stands.
-                if look_up(&self.ended, &digest, now).is_some() {
+                if self.has_ended(&digest, now) {
                     self.verified.remove(&digest);
                 }
             }
@@ -100,9 +102,26 @@ impl FactCache {
     }
 
     /// Refuses a token from now on, until it would have ended anyway.
-    pub(crate) fn end(&self, digest: Digest, until: UnixTime) {
-        self.ended.put(&digest, Entry { digest, until, value: () }, None);
+    pub(crate) fn end(&self, digest: Digest, until: UnixTime, now: UnixTime) {
+        let mut ended = self.lock_ended();
+        ended.retain(|_, until| now < *until);
+        if ended.len() >= ENDED_ENTRIES
+            && let Some(first) = ended.iter().min_by_key(|(_, until)| **until).map(|(digest, _)| *digest)
+        {
+            ended.remove(&first);
+        }
+        ended.insert(digest, until);
+        drop(ended);
         self.verified.remove(&digest);
+    }
+
+    fn has_ended(&self, digest: &Digest, now: UnixTime) -> bool {
+        self.lock_ended().get(digest).is_some_and(|until| now < *until)
+    }
+
+    /// A thread that panicked while it held the lock leaves a whole map behind.
+    fn lock_ended(&self) -> MutexGuard<'_, HashMap<Digest, UnixTime>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

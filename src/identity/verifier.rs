@@ -121,7 +121,7 @@ impl IdentityProvider for Verifier {
             Some(Ok(identity)) => identity.expires,
             _ => now.plus(LONGEST_LIFE),
         };
-        self.inner.cache.end(digest, until);
+        self.inner.cache.end(digest, until, now);
     }
 }
 

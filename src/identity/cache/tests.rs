@@ -73,7 +73,7 @@ fn a_token_that_was_signed_out_stays_out() {
     let cache = cache();
     let token = digest("ya29.token-token-token");
     cache.put(token, &Ok(identity(NOW.0 + 3600)), NOW);
-    cache.end(token, after(3600));
+    cache.end(token, after(3600), NOW);
     assert_eq!(cache.get(&token, NOW).unwrap().unwrap_err(), VerifyError::SignedOut);
     // A check that was under way when the sign-out came does not undo it.
     cache.put(token, &Ok(identity(NOW.0 + 3600)), NOW);
@@ -89,4 +89,17 @@ fn garbage_does_not_push_out_good_entries() {
         cache.put(digest(&format!("ya29.garbage-garbage-{n}")), &Err(VerifyError::Expired), NOW);
     }
     assert!(cache.get(&good, NOW).unwrap().is_ok());
+}
+
+#[test]
+fn sign_outs_are_kept_until_the_tokens_end_however_many_there_are() {
+    let cache = cache();
+    for n in 0..10_000 {
+        cache.end(digest(&format!("ya29.signed-out-token-{n}")), after(3600), NOW);
+    }
+    for n in 0..10_000 {
+        assert!(cache.has_ended(&digest(&format!("ya29.signed-out-token-{n}")), after(3599)), "{n}");
+    }
+    cache.end(digest("ya29.one-more-signed-out"), after(7200), after(3600));
+    assert_eq!(cache.lock_ended().len(), 1, "those that would have ended are forgotten");
 }
