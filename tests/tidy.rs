@@ -24,7 +24,7 @@ const PARTS: [(&str, &[&str]); 10] = [
 const PLACES: [(&str, &[&str]); 11] = [
     ("pingora::", &["src/proxy/", "src/app.rs", "src/admin.rs"]),
     ("pingora_proxy", &["src/proxy/", "src/app.rs"]),
-    ("pingora_memory_cache", &["src/identity/cache.rs", "src/identity/flood.rs"]),
+    ("pingora_memory_cache", &["src/identity/cache.rs", "src/identity/flood.rs", "src/identity/verified.rs"]),
     ("serde_saphyr", &["src/config/file.rs"]),
     ("reqwest", &["src/outbound.rs"]),
     ("std::env", &["src/main.rs", "src/config/"]),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use pingora_memory_cache::MemoryCache;
 use ring::digest::{Context, SHA256};
 
+use super::verified::Verified;
 use super::{Credential, Identity, Kind, VerifyError};
 use crate::time::UnixTime;
 
@@ -39,7 +40,7 @@ impl Digest {
 
 /// Verified and rejected tokens.
 pub(crate) struct FactCache {
-    verified: MemoryCache<Digest, Entry<Arc<Identity>>>,
+    verified: Verified,
     rejected: MemoryCache<Digest, Entry<VerifyError>>,
     /// Not a cache: a sign-out must not be dropped because nobody asks for it.
     ended: Mutex<HashMap<Digest, UnixTime>>,
@@ -47,17 +48,18 @@ pub(crate) struct FactCache {
     rejected_life: Duration,
 }
 
+/// What was learnt of a token, with its name in full.
 #[derive(Clone)]
-struct Entry<T> {
-    digest: Digest,
-    until: UnixTime,
-    value: T,
+pub(super) struct Entry<T> {
+    pub(super) digest: Digest,
+    pub(super) until: UnixTime,
+    pub(super) value: T,
 }
 
 impl FactCache {
     pub(crate) fn new(settings: &crate::config::Cache) -> Self {
         Self {
-            verified: MemoryCache::new(settings.entries),
+            verified: Verified::new(settings.entries),
             rejected: MemoryCache::new(REJECTED_ENTRIES),
             ended: Mutex::default(),
             life: settings.verified,
@@ -67,7 +69,7 @@ impl FactCache {
 
     /// What is known of a token now.
     pub(crate) fn get(&self, digest: &Digest, now: UnixTime) -> Option<Result<Arc<Identity>, VerifyError>> {
-        if let Some(identity) = look_up(&self.verified, digest, now) {
+        if let Some(identity) = self.verified.get(digest, now) {
             return Some(Ok(identity));
         }
         if self.has_ended(digest, now) {
@@ -81,7 +83,7 @@ impl FactCache {
         match outcome {
             Ok(identity) => {
                 let until = now.plus(self.life).min(identity.expires);
-                self.verified.put(&digest, Entry { digest, until, value: Arc::clone(identity) }, None);
+                self.verified.put(&digest, Entry { digest, until, value: Arc::clone(identity) });
                 // A sign-out that came while the token was checked stands.
                 if self.has_ended(&digest, now) {
                     self.verified.remove(&digest);
@@ -125,7 +127,8 @@ impl FactCache {
     }
 }
 
-fn look_up<T: Clone + Send + Sync + 'static>(
+/// An entry that is this token's, and still good.
+pub(super) fn look_up<T: Clone + Send + Sync + 'static>(
     cache: &MemoryCache<Digest, Entry<T>>,
     digest: &Digest,
     now: UnixTime,

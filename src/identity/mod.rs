@@ -11,6 +11,7 @@ mod flight;
 mod flood;
 pub(crate) mod jwks;
 pub(crate) mod tokeninfo;
+mod verified;
 mod verifier;
 
 use http::HeaderValue;

@@ -64,7 +64,7 @@ fn an_entry_that_only_shares_the_hash_is_a_miss() {
     let (ours, theirs) = (digest("ya29.ours-ours-ours-ours"), digest("ya29.theirs-theirs-theirs"));
     // What the cache would hold at the place of `ours` if both hashed alike.
     let entry = Entry { digest: theirs, until: after(60), value: identity(NOW.0 + 3600) };
-    cache.verified.put(&ours, entry, None);
+    cache.verified.put(&ours, entry);
     assert!(cache.get(&ours, NOW).is_none());
 }
 
