@@ -13,7 +13,7 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_FRA
 use http::{HeaderName, HeaderValue, StatusCode};
 use ring::digest::{SHA256, digest};
 
-use crate::reply::Reply;
+use crate::reply::{Problem, Reply};
 
 /// The style sheet, as it stands in every page.
 pub(crate) const STYLE: &str = include_str!("pages/style.css");
@@ -102,20 +102,14 @@ pub struct Action<'a> {
     pub href: &'a str,
 }
 
-/// Says what went wrong.
-#[derive(Clone, Copy, Debug, Template)]
+#[derive(Template)]
 #[template(path = "problem.html")]
-pub struct Problem<'a> {
-    /// What happened, in a few words.
-    pub title: &'a str,
-    /// What it means, and what can be done.
-    pub detail: &'a str,
-    /// The stable code of the refusal.
-    pub code: &'a str,
-    /// The id under which this request stands in the log.
-    pub request_id: &'a str,
-    /// What can be done by a click; the first one stands out.
-    pub actions: &'a [Action<'a>],
+struct ProblemPage<'a> {
+    title: &'a str,
+    detail: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+    actions: &'a [Action<'a>],
 }
 
 /// Says that somebody is known but not let in.
@@ -177,11 +171,12 @@ pub fn who_am_i(page: &WhoAmI<'_>) -> Reply {
     html(StatusCode::OK, page, &PLAIN_POLICY)
 }
 
-/// Any refusal, for people.
-pub fn problem(status: StatusCode, page: &Problem<'_>) -> Reply {
+/// Any refusal, for people, with what can be done by a click; the first action stands out.
+pub fn problem(status: StatusCode, problem: &Problem<'_>, actions: &[Action<'_>]) -> Reply {
     let local = |action: &&Action<'_>| action.href.starts_with('/') && !action.href.starts_with("//");
-    let actions: Vec<Action<'_>> = page.actions.iter().filter(local).copied().collect();
-    html(status, &Problem { actions: &actions, ..*page }, &PLAIN_POLICY)
+    let actions: Vec<Action<'_>> = actions.iter().filter(local).copied().collect();
+    let Problem { title, detail, code, request_id } = *problem;
+    html(status, &ProblemPage { title, detail, code, request_id, actions: &actions }, &PLAIN_POLICY)
 }
 
 /// Known, but not let in: names the account and offers another one, so that nobody is sent round in circles.

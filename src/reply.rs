@@ -19,7 +19,7 @@ pub struct Reply {
     pub close: bool,
 }
 
-/// What a problem document says (RFC 9457), with two members of our own.
+/// What a refusal says, as a problem document (RFC 9457, with two members of our own) or as a page.
 #[derive(Clone, Copy, Debug)]
 pub struct Problem<'a> {
     /// What happened, in a few words that are the same each time.

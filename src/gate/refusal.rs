@@ -228,10 +228,13 @@ impl Refusal {
     /// The answer in the form that the caller understands.
     pub fn reply(&self, asker: &Asker<'_>) -> Reply {
         let row = self.row();
+        let detail = self.detail();
+        let problem =
+            Problem { title: row.title, detail: &detail, code: row.code, request_id: asker.request_id };
         let mut reply = match asker.form {
             Form::Grpc => return Reply { close: self.ends_connection(), ..self.grpc_reply(row) },
-            Form::Page => self.page(row, asker),
-            Form::Problem => self.problem(row, asker),
+            Form::Page => self.page(row, &problem, asker.return_path),
+            Form::Problem => Reply::problem(row.status, &problem),
         };
         if let Some(seconds) = row.retry_after {
             reply = reply.header(RETRY_AFTER, HeaderValue::from(seconds));
@@ -268,33 +271,14 @@ impl Refusal {
         self.asks_for_sign_in().then_some("Bearer")
     }
 
-    fn page(&self, row: Row, asker: &Asker<'_>) -> Reply {
+    fn page(&self, row: Row, problem: &Problem<'_>, return_path: &str) -> Reply {
+        let Problem { code, request_id, .. } = *problem;
         if let Self::Forbidden { email } = self {
-            return pages::forbidden(&pages::Forbidden {
-                email,
-                return_path: asker.return_path,
-                code: row.code,
-                request_id: asker.request_id,
-            });
+            return pages::forbidden(&pages::Forbidden { email, return_path, code, request_id });
         }
-        let detail = self.detail();
-        let again =
-            [pages::Action { label: "Sign in", href: &pages::sign_in_link(asker.return_path, false) }];
-        let page = pages::Problem {
-            title: row.title,
-            detail: &detail,
-            code: row.code,
-            request_id: asker.request_id,
-            actions: if self.asks_for_sign_in() { &again } else { &[] },
-        };
-        pages::problem(row.status, &page)
-    }
-
-    fn problem(&self, row: Row, asker: &Asker<'_>) -> Reply {
-        let detail = self.detail();
-        let problem =
-            Problem { title: row.title, detail: &detail, code: row.code, request_id: asker.request_id };
-        Reply::problem(row.status, &problem)
+        let again = [pages::Action { label: "Sign in", href: &pages::sign_in_link(return_path, false) }];
+        let actions = if self.asks_for_sign_in() { again.as_slice() } else { &[] };
+        pages::problem(row.status, problem, actions)
     }
 
     /// Trailers-only: status 200 and the outcome in the headers

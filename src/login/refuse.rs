@@ -165,12 +165,11 @@ impl From<&VerifyError> for Refusal {
 /// The answer that says so, with a link for people to what can be done about it.
 pub(super) fn answer(visit: &Visit<'_>, refusal: &Refusal, action: Option<Action<'_>>) -> Reply {
     let Refusal { status, code, title, detail, challenge, retry_after } = *refusal;
-    let request_id = visit.request_id;
+    let problem = Problem { title, detail, code, request_id: visit.request_id };
     let mut reply = if visit.is_person() {
-        let page = pages::Problem { title, detail, code, request_id, actions: action.as_slice() };
-        pages::problem(status, &page)
+        pages::problem(status, &problem, action.as_slice())
     } else {
-        Reply::problem(status, &Problem { title, detail, code, request_id })
+        Reply::problem(status, &problem)
     };
     if let Some(challenge) = challenge {
         reply = reply.header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

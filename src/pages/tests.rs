@@ -31,14 +31,14 @@ fn pages(value: &str) -> Vec<(&'static str, Reply)> {
         until: value,
         another,
     };
-    let problem_page = Problem { title: value, detail: value, code, request_id, actions: &actions };
+    let refused = Problem { title: value, detail: value, code, request_id };
     vec![
         ("sign-in", sign_in(StatusCode::OK, &sign_in_page)),
         ("callback", callback()),
         ("sign-out", sign_out(true)),
         ("signed-out", signed_out(Withdrawal::Failed)),
         ("whoami", who_am_i(&who)),
-        ("problem", problem(StatusCode::BAD_REQUEST, &problem_page)),
+        ("problem", problem(StatusCode::BAD_REQUEST, &refused, &actions)),
         ("forbidden", forbidden(&Forbidden { email, return_path: &link, code, request_id })),
     ]
 }
@@ -139,8 +139,8 @@ fn every_page_is_small_and_stands_alone() {
 fn actions_lead_nowhere_else() {
     for href in ["https://evil.com/", "//evil.com/", "javascript:alert(1)", "", "relative"] {
         let actions = [Action { label: "Go", href }];
-        let page = Problem { title: "t", detail: "d", code: "c", request_id: "r", actions: &actions };
-        assert!(!text(&problem(StatusCode::NOT_FOUND, &page)).contains(">Go<"), "{href}");
+        let refused = Problem { title: "t", detail: "d", code: "c", request_id: "r" };
+        assert!(!text(&problem(StatusCode::NOT_FOUND, &refused, &actions)).contains(">Go<"), "{href}");
     }
 }
 
@@ -211,13 +211,13 @@ fn render_for_the_eye() {
         until: "11:06 UTC, in 43 minutes",
         another: &start,
     };
-    let problem_page = Problem {
+    let refused = Problem {
         title: "Google cannot be reached just now",
         detail: "This says nothing about your account. Please try again in a moment.",
         code: "provider_unavailable",
         request_id,
-        actions: &[Action { label: "Try again", href: "/" }],
     };
+    let actions = [Action { label: "Try again", href: "/" }];
     let seen = Forbidden { email, return_path: "/app", code: "not_allowed", request_id };
     for (name, page) in [
         ("sign-in", sign_in(StatusCode::OK, &sign_in_page)),
@@ -226,7 +226,7 @@ fn render_for_the_eye() {
         ("signed-out", signed_out(Withdrawal::NotAsked)),
         ("signed-out-failed", signed_out(Withdrawal::Failed)),
         ("whoami", who_am_i(&who)),
-        ("problem", problem(StatusCode::SERVICE_UNAVAILABLE, &problem_page)),
+        ("problem", problem(StatusCode::SERVICE_UNAVAILABLE, &refused, &actions)),
         ("forbidden", forbidden(&seen)),
     ] {
         std::fs::write(directory.join(name).with_extension("html"), &page.body).unwrap();
