@@ -18,3 +18,4 @@ pub mod secret;
 pub mod telemetry;
 pub mod time;
 pub mod trace;
+pub mod wal;

@@ -8,17 +8,28 @@ use std::path::{Path, PathBuf};
 
 const VALUES: [&str; 8] = ["cookies", "outbound", "pages", "reply", "secret", "telemetry", "time", "trace"];
 /// Each part that is no value, and the parts besides the values that it may name.
-const PARTS: [(&str, &[&str]); 10] = [
+const PARTS: [(&str, &[&str]); 15] = [
     ("config", &[]),
     ("identity", &["config"]),
     ("mint", &["config"]),
+    ("secrets", &["config"]),
+    ("webhook", &["config"]),
+    ("adapt", &["config"]),
+    ("wal", &["config"]),
     ("login", &["config", "identity"]),
-    ("gate", &["config", "identity", "login", "mint"]),
+    ("playback", &["config", "mint", "wal"]),
+    ("gate", &["adapt", "config", "identity", "login", "mint", "playback", "secrets", "wal", "webhook"]),
     ("proxy", &["config", "gate", "identity", "login", "mint"]),
     ("admin", &["config", "gate"]),
-    ("app", &["admin", "config", "gate", "identity", "login", "mint", "proxy"]),
+    (
+        "app",
+        &[
+            "adapt", "admin", "config", "gate", "identity", "login", "mint", "playback", "proxy", "secrets",
+            "wal", "webhook",
+        ],
+    ),
     ("dev", &["app", "config"]),
-    ("main", &["app", "config", "dev", "gate"]),
+    ("main", &["adapt", "app", "config", "dev", "gate", "wal"]),
 ];
 /// What may be named only below these paths.
 const PLACES: [(&str, &[&str]); 11] = [

@@ -14,6 +14,7 @@ mod resolve;
 mod tests;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub use problem::Problems;
 pub use resolve::{load, parse};
 
 pub use crate::telemetry::{LogFormat, LogRequests};
+
+use crate::secret::Secret;
 
 /// The prefix of the gateway's own endpoints: no location takes what is below it.
 pub const RESERVED_PREFIX: &str = "/.portcullis";
@@ -254,4 +257,220 @@ pub struct AllowEncoded {
     pub percent: bool,
     /// `//`.
     pub double_slash: bool,
+}
+
+/// A secret that the file refers to. Its value is never part of the file.
+#[derive(Clone, Debug)]
+pub struct SecretRef {
+    /// Its name in the file.
+    pub name: String,
+    /// Where its value is.
+    pub source: SecretSource,
+    /// How long a value is used before it is read again.
+    pub refresh: Duration,
+}
+
+/// Where the value of a secret is.
+#[derive(Clone, Debug)]
+pub enum SecretSource {
+    /// A version in Google's Secret Manager: `projects/P/secrets/S/versions/V`, or with `locations/L` after the
+    /// project for a regional secret.
+    SecretManager(String),
+    /// A file, read anew after `refresh`.
+    File(PathBuf),
+    /// An environment variable, read at start.
+    Environment {
+        /// Name of the variable.
+        variable: String,
+        /// What it held.
+        value: Secret,
+    },
+}
+
+/// A signed sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// How the sender signs.
+    pub scheme: Scheme,
+    /// Index into [`Config::secrets`] of the signing secret.
+    pub secret: usize,
+    /// That of another secret that is good as well while the sender changes from one to the other.
+    pub previous_secret: Option<usize>,
+}
+
+/// How a sender signs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Slack's `v0`.
+    Slack,
+    /// GitHub's `X-Hub-Signature-256`.
+    Github,
+    /// Stripe's `Stripe-Signature`.
+    Stripe,
+    /// Shopify's `X-Shopify-Hmac-SHA256`.
+    Shopify,
+    /// Zoom's `v0`.
+    Zoom,
+    /// <https://www.standardwebhooks.com>, symmetric.
+    StandardWebhooks,
+    /// As described in the file.
+    Hmac(Box<HmacScheme>),
+}
+
+/// An HMAC signature, described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HmacScheme {
+    /// Header that carries the signature or several.
+    pub header: HeaderName,
+    /// The hash function.
+    pub algorithm: HmacAlgorithm,
+    /// How the signature is written.
+    pub encoding: HmacEncoding,
+    /// What stands before each signature, such as `sha256=` or `v1,`; elements that begin otherwise are ignored.
+    pub prefix: String,
+    /// What separates the elements of the header, such as `,`; without it, the whole header is one.
+    pub separator: Option<char>,
+    /// What is signed, in order.
+    pub signed: Vec<SignedPart>,
+    /// Where the time of signing stands; without one, old messages can be sent again for ever.
+    pub timestamp: Option<TimestampPlace>,
+    /// How far the time of signing may be from now, either way.
+    pub tolerance: Duration,
+    /// How the bytes of the key come from the secret.
+    pub key: KeyForm,
+    /// Header that identifies a delivery, constant over the sender's retries.
+    pub id_header: Option<HeaderName>,
+}
+
+/// Hash function of an HMAC (RFC 2104).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HmacAlgorithm {
+    /// SHA-1, for senders that know no better.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+/// How a signature is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HmacEncoding {
+    /// Hexadecimal digits in either case.
+    Hex,
+    /// Standard Base64 (RFC 4648, section 4), padded or not.
+    Base64,
+}
+
+/// A piece of what is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignedPart {
+    /// These characters.
+    Text(String),
+    /// The time of signing as the sender wrote it.
+    Timestamp,
+    /// The value of a header as the sender wrote it.
+    Header(HeaderName),
+    /// The body's bytes.
+    Body,
+}
+
+/// Where the time of signing stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TimestampPlace {
+    /// In a header of its own.
+    Header(HeaderName),
+    /// In an element of the signature's header that begins with this, such as `t=`.
+    Element(String),
+}
+
+/// How the bytes of the key come from the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyForm {
+    /// The secret's own bytes.
+    Text,
+    /// Base64 after this prefix, which may be missing, such as `whsec_`.
+    Base64 {
+        /// The prefix.
+        prefix: String,
+    },
+}
+
+/// A jq program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterSource {
+    /// The file it was read from, or the key of the file that holds it.
+    pub name: String,
+    /// The program.
+    pub text: String,
+}
+
+/// The write-ahead log.
+#[derive(Clone, Debug)]
+pub struct Wal {
+    /// Where entries are kept.
+    pub store: WalStore,
+    /// When delivery is tried again, and when it is given up.
+    pub retry: Retry,
+}
+
+/// Where entries are kept until the upstream has accepted them.
+#[derive(Clone, Debug)]
+pub enum WalStore {
+    /// A directory on this machine.
+    Disk(DiskStore),
+    /// Google Pub/Sub.
+    PubSub(PubSubStore),
+}
+
+/// A log in a directory.
+#[derive(Clone, Debug)]
+pub struct DiskStore {
+    /// The directory; made when it is missing.
+    pub directory: PathBuf,
+    /// Bytes of entries, dead letters included, above which nothing more is recorded.
+    pub max_size: u64,
+}
+
+/// A log in Google Pub/Sub.
+#[derive(Clone, Debug)]
+pub struct PubSubStore {
+    /// `projects/P/topics/T`.
+    pub topic: String,
+    /// How entries come back.
+    pub delivery: PubSubDelivery,
+    /// Where entries go that no upstream will take: `projects/P/topics/D`. Without one they are logged and dropped.
+    pub dead_letter_topic: Option<String>,
+}
+
+/// How entries come back from Pub/Sub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PubSubDelivery {
+    /// Pub/Sub calls the gateway's playback endpoint.
+    Push {
+        /// The only account whose tokens are accepted there.
+        account: String,
+        /// The only audience they may have.
+        audience: String,
+    },
+    /// The gateway asks.
+    Pull {
+        /// `projects/P/subscriptions/S`.
+        subscription: String,
+    },
+}
+
+/// When delivery is tried again, and when it is given up. With Pub/Sub push, its subscription decides instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Wait after the first failure; it doubles with each further one.
+    pub first: Duration,
+    /// Longest wait.
+    pub longest: Duration,
+    /// Age at which an entry becomes a dead letter.
+    pub max_age: Duration,
+    /// Attempts after which an entry becomes a dead letter; no limit when absent.
+    pub max_attempts: Option<u32>,
+    /// Deliveries under way at once.
+    pub concurrency: usize,
 }
