@@ -78,7 +78,7 @@ pub struct Platform {
 fn assemble(config: &Arc<Config>, request_log: Option<RequestLog>) -> Parts {
     let metrics = Arc::new(Metrics::default());
     let outbound = Arc::new(Outbound::new(Arc::clone(&metrics)));
-    let metadata = Arc::new(MetadataServer::new(Arc::clone(&outbound), config.metadata.clone()));
+    let metadata = Arc::new(MetadataServer::new(Arc::clone(&outbound), config.endpoints.metadata.clone()));
     let minter: Arc<dyn TokenMinter> = metadata.clone();
     let audiences = config.upstreams.iter().filter_map(|upstream| upstream.audience.as_deref());
     let mint = Arc::new(Mint::new(audiences, &minter));
@@ -86,10 +86,10 @@ fn assemble(config: &Arc<Config>, request_log: Option<RequestLog>) -> Parts {
     let verifier =
         config.google.as_ref().map(|google| Arc::new(Verifier::new(config, google, Arc::clone(&outbound))));
     let sign_in = config.google.as_ref().zip(verifier.clone()).map(|(google, provider)| {
-        let revocation = GoogleRevocation::new(Arc::clone(&outbound), google.endpoints.revocation.clone());
+        let revocation = GoogleRevocation::new(Arc::clone(&outbound), config.endpoints.revocation.clone());
         let identities: Arc<dyn IdentityProvider> = provider.clone();
         let login =
-            Login::new(google, &config.login, hosted_domain(config), identities, Arc::new(revocation));
+            Login::new(google, &config.endpoints.authorization, &config.login, hosted_domain(config), identities, Arc::new(revocation));
         SignIn { provider, login }
     });
     let gate = Gate::new(Arc::clone(config), sign_in, Arc::clone(&stopping));

@@ -6,7 +6,7 @@
 
 use super::file::Node;
 use super::problem::{Place, Spanned};
-use super::read::{FromNode, Named, Reader, Scalar, section};
+use super::read::{Adapt, FromNode, Json, Named, Reader, Scalar, section};
 
 /// Several values of one kind.
 pub(super) type List<T> = Vec<Spanned<T>>;
@@ -39,8 +39,13 @@ section! {
         allow: Allow,
         /// How long verified facts are kept.
         cache: Cache,
+        /// Secrets by a name of letters, digits, `-` and `_`: where they are, never what they are. Each must be used.
+        secrets: Named<Secret>,
         /// The services behind the gateway, by a name of letters, digits, `-` and `_`. Each must be used.
         upstreams: Named<Upstream>,
+        /// Where messages are kept until the upstream has accepted them. Required as soon as a location has
+        /// `wal: true`.
+        wal: Wal,
         /// Which requests are let through and where they go. At least one. The longest match wins, in any order.
         locations: List<Location>,
     }
@@ -81,6 +86,11 @@ section! {
         /// `169.254.169.254`. Default: `GCE_METADATA_HOST` of the environment (`HOST` or `HOST:PORT`), else
         /// `http://metadata.google.internal`.
         metadata: String,
+        /// Secret Manager, without path. Default: `https://secretmanager.googleapis.com`.
+        secret_manager: String,
+        /// Pub/Sub, without path. Default: `PUBSUB_EMULATOR_HOST` of the environment (`HOST:PORT`), else
+        /// `https://pubsub.googleapis.com`.
+        pubsub: String,
     }
 
     /// Sign-in of people.
@@ -115,6 +125,67 @@ section! {
         rejected: Scalar,
         /// Entries of the cache of verified tokens, from 1 to 10000000. Default: `100000`.
         entries: u64,
+    }
+
+    /// Where a secret is. Exactly one of `secret_manager`, `file` and `env`.
+    struct Secret {
+        /// A version in Secret Manager: `projects/P/secrets/S/versions/latest`, or a number in place of `latest`; a
+        /// regional one has `locations/L` after the project.
+        secret_manager: String,
+        /// A file; a relative path begins at the directory of the configuration. One line break at its end does not count.
+        file: String,
+        /// An environment variable.
+        env: String,
+        /// How long a value is used before it is read again, from `1s` to a day; it is also read again when a signature
+        /// does not match. Not with `env`, nor with a version that is a number. Default: `5m`.
+        refresh: Scalar,
+    }
+
+    /// Where messages are kept until the upstream has accepted them: `pubsub` or `disk`. A log that no location
+    /// writes to is an error.
+    struct Wal {
+        /// In Google Pub/Sub.
+        pubsub: PubSub,
+        /// In a directory of this machine, which must keep its CPU and its disk between requests.
+        disk: Disk,
+        /// When delivery is tried again. Not with `push_account`, where Pub/Sub's subscription decides.
+        retry: Retry,
+    }
+
+    /// A log in Pub/Sub. Entries come back by push (`push_account`, `push_audience`) or by pull (`subscription`).
+    struct PubSub {
+        /// `projects/P/topics/T`. Required.
+        topic: String,
+        /// The service account of the push subscription: the only caller of the playback endpoint.
+        push_account: String,
+        /// The audience of the push subscription's tokens: the only one that the playback endpoint accepts.
+        push_audience: String,
+        /// `projects/P/subscriptions/S` to pull from, for a gateway that Pub/Sub cannot reach.
+        subscription: String,
+        /// `projects/P/topics/D` for what no upstream takes. Default: none; such entries are logged and dropped.
+        dead_letter_topic: String,
+    }
+
+    /// A log in a directory.
+    struct Disk {
+        /// The directory; made when it is missing. A relative path begins where the process does. Required.
+        directory: String,
+        /// Most that entries and dead letters may take, from `1MiB`; above it, senders get 503. Default: `1GiB`.
+        max_size: Scalar,
+    }
+
+    /// When delivery is tried again, and when it is given up.
+    struct Retry {
+        /// Wait after the first failure, from `1s`; it doubles with each further one. Default: `1s`.
+        first: Scalar,
+        /// Longest wait, at most a day. Default: `10m`.
+        longest: Scalar,
+        /// Age at which an entry becomes a dead letter, at most 31 days. Default: `7d`.
+        max_age: Scalar,
+        /// Attempts after which an entry becomes a dead letter. Default: no limit.
+        max_attempts: u64,
+        /// Deliveries under way at once, from 1 to 1000. Default: `16`.
+        concurrency: u64,
     }
 
     /// A service behind the gateway.
@@ -153,20 +224,119 @@ section! {
         host: String,
         /// The only methods it takes, in capitals; not CONNECT, not TRACE. Default: all.
         methods: List<String>,
-        /// `public` (everybody) or `google` (callers whom `allow` admits). Required: there is no default.
+        /// `public` (everybody), `google` (callers whom `allow` admits) or `webhook` (senders whose signature is good).
+        /// Required: there is no default.
         access: String,
         /// Replaces the global `allow` here. Only with `access: google`.
         allow: Allow,
+        /// How the sender signs. Only with `access: webhook`, and required there.
+        webhook: Webhook,
+        /// A jq program that makes the body: a file, from the directory of the configuration, or `{ jq: '…' }`.
+        /// Default: the body stays as it is.
+        adapt: Adapt,
+        /// Whether requests are kept in the log, answered at once, and delivered until the upstream has accepted them.
+        /// Default: `false`.
+        wal: bool,
+        /// What the sender gets when the message is kept. Only with `wal: true`.
+        reply: Reply,
+        /// How messages are delivered. Only where the gateway reads the body: with `webhook`, `adapt` or `wal: true`.
+        playback: Playback,
         /// What replaces the matched part of the path: an absolute path, percent-encoded. Default: it stays.
         rewrite: String,
         /// The name of the upstream. Required.
         upstream: String,
         /// Replaces single limits of the upstream.
         timeouts: Timeouts,
-        /// Largest request body. Default: no limit.
+        /// Largest request body. Default: no limit; with `webhook`, `adapt` or `wal: true`, where the whole body is kept in
+        /// memory, `1MiB`, and at most `32MiB` (`7MiB` with `wal.pubsub`).
         max_body: Scalar,
         /// Forms of a path that are refused elsewhere, for an upstream that needs them: `slash` (`%2F`), `semicolon`
         /// (`;`, `%3B`), `percent` (`%25` before two hexadecimal digits), `double_slash` (`//`). Default: none.
         allow_encoded: List<String>,
+    }
+    /// How a sender signs: exactly one of these.
+    struct Webhook {
+        /// Slack: commands, events and interactions.
+        slack: Signed,
+        /// GitHub.
+        github: Signed,
+        /// Stripe.
+        stripe: Signed,
+        /// Shopify.
+        shopify: Signed,
+        /// Zoom.
+        zoom: Signed,
+        /// Any sender that follows <https://www.standardwebhooks.com>.
+        standard_webhooks: Signed,
+        /// Any other HMAC.
+        hmac: Hmac,
+    }
+
+    /// The signing secrets.
+    struct Signed {
+        /// The name of one of the `secrets`. Required.
+        secret: String,
+        /// Another that is good as well, while the sender changes from one to the other. Default: none.
+        previous_secret: String,
+    }
+
+    /// An HMAC signature (RFC 2104), described.
+    struct Hmac {
+        /// The name of one of the `secrets`. Required.
+        secret: String,
+        /// Another that is good as well, while the sender changes from one to the other. Default: none.
+        previous_secret: String,
+        /// Header that carries the signature. Required.
+        header: String,
+        /// `sha256`, `sha512` or `sha1`. Default: `sha256`.
+        algorithm: String,
+        /// `hex` or `base64`. Default: `hex`.
+        encoding: String,
+        /// What stands before each signature, such as `sha256=`. Default: nothing.
+        prefix: String,
+        /// One character that separates several elements of the header, such as `,`. Default: the header is one.
+        separator: String,
+        /// What is signed: text with `{body}`, `{timestamp}` and `{header:NAME}` in it. Default: `{body}`.
+        signed: String,
+        /// Header with the time of signing, in seconds since 1970. Default: none; then `id_header` is all that is left
+        /// against messages that are sent again.
+        timestamp_header: String,
+        /// In place of `timestamp_header`: what the element of `header` begins with that holds the time, such as `t=`.
+        timestamp_element: String,
+        /// How far the time of signing may be from now, from `1s` to a day. Default: `5m`.
+        tolerance: Scalar,
+        /// `text` (the secret's own bytes) or `base64`. Default: `text`.
+        key: String,
+        /// What stands before the Base64 of the secret, such as `whsec_`. Only with `key: base64`. Default: nothing.
+        key_prefix: String,
+        /// Header with the sender's id of the delivery, the same on each of its retries. Default: none.
+        id_header: String,
+    }
+
+    /// What the sender gets when the message is kept.
+    struct Reply {
+        /// Status from 200 to 299. Default: `200`.
+        status: u64,
+        /// Further headers. Default: none.
+        headers: Named<String>,
+        /// Body as JSON, written in YAML. Default: no body.
+        json: Json,
+        /// Body as text, in place of `json`. Default: no body.
+        text: String,
+    }
+
+    /// How messages are delivered. Statuses are numbers, or classes such as `4xx`; a number goes before its class, both
+    /// go before the default: 2xx settles, 408, 425, 429 and 5xx are tried again, all else is a dead letter.
+    struct Playback {
+        /// One after the other, in the order in which they came. Only with `wal: true`. Default: `false`.
+        ordered: bool,
+        /// Headers of the sender that the upstream gets, besides `Content-Type`. Default: none.
+        keep: List<String>,
+        /// Statuses of the upstream that settle a message. Default: none more.
+        settle: List<Scalar>,
+        /// Statuses after which delivery is tried again. Default: none more.
+        retry: List<Scalar>,
+        /// Statuses that make a message a dead letter. Default: none more.
+        dead_letter: List<Scalar>,
     }
 }

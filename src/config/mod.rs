@@ -6,15 +6,16 @@
 
 mod environment;
 mod file;
+mod message;
 mod mirror;
 mod problem;
 mod read;
 mod resolve;
+mod sender;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +23,16 @@ use http::{HeaderName, Method};
 use url::Url;
 
 pub use environment::Environment;
+pub use message::{
+    AdapterSource, DiskStore, FixedReply, Meaning, Message, PubSubDelivery, PubSubStore, Retry, StatusRange, Wal, WalStore,
+};
 pub use problem::Problems;
 pub use resolve::{load, parse};
+pub use sender::{
+    HmacAlgorithm, HmacEncoding, HmacScheme, KeyForm, Scheme, SecretRef, SecretSource, SignedPart, TimestampPlace, Webhook,
+};
 
 pub use crate::telemetry::{LogFormat, LogRequests};
-
-use crate::secret::Secret;
 
 /// The prefix of the gateway's own endpoints: no location takes what is below it.
 pub const RESERVED_PREFIX: &str = "/.portcullis";
@@ -47,15 +52,18 @@ pub struct Config {
     pub trusted_hops: u8,
     /// Logging.
     pub log: Log,
-    /// Whose tokens are accepted and where Google is reached; absent when every location is public.
+    /// Whose tokens are accepted; absent when no location asks who somebody is.
     pub google: Option<Google>,
-    /// The metadata server, which mints the tokens for upstreams, public locations included. Only scheme, host and
-    /// port are used.
-    pub metadata: Url,
+    /// Where Google is reached.
+    pub endpoints: Endpoints,
     /// Sign-in of people.
     pub login: Login,
     /// Life of verified facts.
     pub cache: Cache,
+    /// Where secrets are.
+    pub secrets: Vec<SecretRef>,
+    /// The write-ahead log, if any location writes to it.
+    pub wal: Option<Wal>,
     /// The services behind the gateway.
     pub upstreams: Vec<Upstream>,
     /// What is let through, and where to. In the order of the file, which has no meaning.
@@ -94,15 +102,13 @@ pub struct Log {
     pub requests: LogRequests,
 }
 
-/// Whose tokens are accepted and where Google is reached.
+/// Whose tokens are accepted.
 #[derive(Clone, Debug)]
 pub struct Google {
     /// The OAuth web client of our own sign-in. It has no secret here.
     pub client_id: String,
     /// Other OAuth clients whose tokens are accepted.
     pub accepted_clients: Vec<String>,
-    /// Google's endpoints.
-    pub endpoints: Endpoints,
 }
 
 /// Where Google is reached. `https`, or `http` to loopback.
@@ -116,6 +122,14 @@ pub struct Endpoints {
     pub certs: Url,
     /// Revokes a token (RFC 7009).
     pub revocation: Url,
+    /// The metadata server, which mints the tokens for upstreams. Only scheme, host and port are used.
+    pub metadata: Url,
+    /// Secret Manager; the path is `/`.
+    pub secret_manager: Url,
+    /// Pub/Sub; the path is `/`.
+    pub pubsub: Url,
+    /// Whether that is the emulator, which wants no credential.
+    pub pubsub_emulator: bool,
 }
 
 /// Sign-in of people.
@@ -226,6 +240,11 @@ pub struct Location {
     pub max_body: Option<u64>,
     /// Forms of a path that are refused elsewhere.
     pub allow_encoded: AllowEncoded,
+    /// What makes the body that the upstream gets.
+    pub adapt: Option<Arc<AdapterSource>>,
+    /// How messages are delivered, where the gateway reads the body itself: with a signature to verify, an adapter, or
+    /// a log to write to.
+    pub message: Option<Message>,
 }
 
 /// The path that a location takes.
@@ -244,6 +263,8 @@ pub enum Access {
     Public,
     /// Callers with a Google credential that this list admits.
     Google(Arc<Allow>),
+    /// Senders whose signature is good.
+    Webhook(Arc<Webhook>),
 }
 
 /// Forms of a path that two readers may understand differently, allowed at a location whose upstream needs them.
@@ -257,220 +278,4 @@ pub struct AllowEncoded {
     pub percent: bool,
     /// `//`.
     pub double_slash: bool,
-}
-
-/// A secret that the file refers to. Its value is never part of the file.
-#[derive(Clone, Debug)]
-pub struct SecretRef {
-    /// Its name in the file.
-    pub name: String,
-    /// Where its value is.
-    pub source: SecretSource,
-    /// How long a value is used before it is read again.
-    pub refresh: Duration,
-}
-
-/// Where the value of a secret is.
-#[derive(Clone, Debug)]
-pub enum SecretSource {
-    /// A version in Google's Secret Manager: `projects/P/secrets/S/versions/V`, or with `locations/L` after the
-    /// project for a regional secret.
-    SecretManager(String),
-    /// A file, read anew after `refresh`.
-    File(PathBuf),
-    /// An environment variable, read at start.
-    Environment {
-        /// Name of the variable.
-        variable: String,
-        /// What it held.
-        value: Secret,
-    },
-}
-
-/// A signed sender.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Webhook {
-    /// How the sender signs.
-    pub scheme: Scheme,
-    /// Index into [`Config::secrets`] of the signing secret.
-    pub secret: usize,
-    /// That of another secret that is good as well while the sender changes from one to the other.
-    pub previous_secret: Option<usize>,
-}
-
-/// How a sender signs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// Slack's `v0`.
-    Slack,
-    /// GitHub's `X-Hub-Signature-256`.
-    Github,
-    /// Stripe's `Stripe-Signature`.
-    Stripe,
-    /// Shopify's `X-Shopify-Hmac-SHA256`.
-    Shopify,
-    /// Zoom's `v0`.
-    Zoom,
-    /// <https://www.standardwebhooks.com>, symmetric.
-    StandardWebhooks,
-    /// As described in the file.
-    Hmac(Box<HmacScheme>),
-}
-
-/// An HMAC signature, described.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HmacScheme {
-    /// Header that carries the signature or several.
-    pub header: HeaderName,
-    /// The hash function.
-    pub algorithm: HmacAlgorithm,
-    /// How the signature is written.
-    pub encoding: HmacEncoding,
-    /// What stands before each signature, such as `sha256=` or `v1,`; elements that begin otherwise are ignored.
-    pub prefix: String,
-    /// What separates the elements of the header, such as `,`; without it, the whole header is one.
-    pub separator: Option<char>,
-    /// What is signed, in order.
-    pub signed: Vec<SignedPart>,
-    /// Where the time of signing stands; without one, old messages can be sent again for ever.
-    pub timestamp: Option<TimestampPlace>,
-    /// How far the time of signing may be from now, either way.
-    pub tolerance: Duration,
-    /// How the bytes of the key come from the secret.
-    pub key: KeyForm,
-    /// Header that identifies a delivery, constant over the sender's retries.
-    pub id_header: Option<HeaderName>,
-}
-
-/// Hash function of an HMAC (RFC 2104).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HmacAlgorithm {
-    /// SHA-1, for senders that know no better.
-    Sha1,
-    /// SHA-256.
-    Sha256,
-    /// SHA-512.
-    Sha512,
-}
-
-/// How a signature is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HmacEncoding {
-    /// Hexadecimal digits in either case.
-    Hex,
-    /// Standard Base64 (RFC 4648, section 4), padded or not.
-    Base64,
-}
-
-/// A piece of what is signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SignedPart {
-    /// These characters.
-    Text(String),
-    /// The time of signing as the sender wrote it.
-    Timestamp,
-    /// The value of a header as the sender wrote it.
-    Header(HeaderName),
-    /// The body's bytes.
-    Body,
-}
-
-/// Where the time of signing stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TimestampPlace {
-    /// In a header of its own.
-    Header(HeaderName),
-    /// In an element of the signature's header that begins with this, such as `t=`.
-    Element(String),
-}
-
-/// How the bytes of the key come from the secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyForm {
-    /// The secret's own bytes.
-    Text,
-    /// Base64 after this prefix, which may be missing, such as `whsec_`.
-    Base64 {
-        /// The prefix.
-        prefix: String,
-    },
-}
-
-/// A jq program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdapterSource {
-    /// The file it was read from, or the key of the file that holds it.
-    pub name: String,
-    /// The program.
-    pub text: String,
-}
-
-/// The write-ahead log.
-#[derive(Clone, Debug)]
-pub struct Wal {
-    /// Where entries are kept.
-    pub store: WalStore,
-    /// When delivery is tried again, and when it is given up.
-    pub retry: Retry,
-}
-
-/// Where entries are kept until the upstream has accepted them.
-#[derive(Clone, Debug)]
-pub enum WalStore {
-    /// A directory on this machine.
-    Disk(DiskStore),
-    /// Google Pub/Sub.
-    PubSub(PubSubStore),
-}
-
-/// A log in a directory.
-#[derive(Clone, Debug)]
-pub struct DiskStore {
-    /// The directory; made when it is missing.
-    pub directory: PathBuf,
-    /// Bytes of entries, dead letters included, above which nothing more is recorded.
-    pub max_size: u64,
-}
-
-/// A log in Google Pub/Sub.
-#[derive(Clone, Debug)]
-pub struct PubSubStore {
-    /// `projects/P/topics/T`.
-    pub topic: String,
-    /// How entries come back.
-    pub delivery: PubSubDelivery,
-    /// Where entries go that no upstream will take: `projects/P/topics/D`. Without one they are logged and dropped.
-    pub dead_letter_topic: Option<String>,
-}
-
-/// How entries come back from Pub/Sub.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PubSubDelivery {
-    /// Pub/Sub calls the gateway's playback endpoint.
-    Push {
-        /// The only account whose tokens are accepted there.
-        account: String,
-        /// The only audience they may have.
-        audience: String,
-    },
-    /// The gateway asks.
-    Pull {
-        /// `projects/P/subscriptions/S`.
-        subscription: String,
-    },
-}
-
-/// When delivery is tried again, and when it is given up. With Pub/Sub push, its subscription decides instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// Wait after the first failure; it doubles with each further one.
-    pub first: Duration,
-    /// Longest wait.
-    pub longest: Duration,
-    /// Age at which an entry becomes a dead letter.
-    pub max_age: Duration,
-    /// Attempts after which an entry becomes a dead letter; no limit when absent.
-    pub max_attempts: Option<u32>,
-    /// Deliveries under way at once.
-    pub concurrency: usize,
 }

@@ -32,6 +32,19 @@ impl AsRef<str> for Scalar {
     }
 }
 
+/// A jq program: the text of a file's name, or `{ jq: '…' }`.
+#[derive(Clone, Debug)]
+pub(super) enum Adapt {
+    /// In a file.
+    File(String),
+    /// In the configuration.
+    Inline(Spanned<String>),
+}
+
+/// Any YAML, as the JSON of the same meaning.
+#[derive(Clone, Debug)]
+pub(super) struct Json(pub(super) String);
+
 /// The entries of a map whose keys are names of the operator's choice. The value is absent when it did not fit.
 #[derive(Clone, Debug)]
 pub(super) struct Named<T>(pub(super) Vec<(Spanned<String>, Option<T>)>);
@@ -171,6 +184,83 @@ impl FromNode for Scalar {
             }
         }
     }
+}
+
+impl FromNode for Adapt {
+    fn from_node(node: Node, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {
+        if !matches!(node.value, Value::Map(_)) {
+            return String::from_node(node, place, reader).map(Self::File);
+        }
+        let mut section = reader.section(node, place, &["jq"])?;
+        let program = section.take("jq", reader);
+        if program.is_none() && reader.problems.iter().all(|problem| !problem.key().starts_with(&place.key)) {
+            let fault = Fault::new("holds no program").help("write `{ jq: '…' }`, or the name of a file");
+            reader.problems.push(fault.at(place));
+        }
+        program.map(Self::Inline)
+    }
+
+    #[cfg(test)]
+    fn keys(prefix: &str, out: &mut std::collections::BTreeSet<String>) {
+        out.insert(format!("{prefix}.jq"));
+    }
+}
+
+impl FromNode for Json {
+    fn from_node(node: Node, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {
+        let mut text = String::new();
+        reader.write_json(node, place, &mut text)?;
+        Some(Self(text))
+    }
+}
+
+impl Reader<'_> {
+    /// Writes a node as JSON, keys in the order of the file.
+    fn write_json(&mut self, node: Node, place: &Place, out: &mut String) -> Option<()> {
+        match node.value {
+            Value::Null => out.push_str("null"),
+            Value::Bool(value) => out.push_str(if value { "true" } else { "false" }),
+            Value::Number(number) => {
+                if serde_json::from_str::<serde_json::Number>(&number).is_err() {
+                    self.problems.push(Fault::new(format!("{} is not a number of JSON", cut(&number))).at(place));
+                    return None;
+                }
+                out.push_str(&number);
+            }
+            Value::Text(text) => out.push_str(&quoted(&self.expand(&text, place)?)),
+            Value::List(items) => {
+                out.push('[');
+                for (index, item) in items.into_iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    let place = Place { line: item.line, column: item.column, key: format!("{}[{index}]", place.key) };
+                    self.write_json(item, &place, out)?;
+                }
+                out.push(']');
+            }
+            Value::Map(_) => {
+                out.push('{');
+                let entries = self.map(node, place, String::new)?;
+                for (index, (key, item)) in entries.into_iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    out.push_str(&quoted(&key.name));
+                    out.push(':');
+                    let place = Place { line: item.line, column: item.column, key: place.member(&cut(&key.name)) };
+                    self.write_json(item, &place, out)?;
+                }
+                out.push('}');
+            }
+        }
+        Some(())
+    }
+}
+
+/// A text as JSON has it.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 impl FromNode for u64 {

@@ -7,13 +7,17 @@ mod address;
 mod allow;
 mod google;
 mod location;
+mod message;
+mod secret;
 mod upstream;
 mod value;
+mod wal;
+mod webhook;
 
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 
@@ -21,7 +25,7 @@ use super::file::{self, Node, Value};
 use super::mirror::{self, List};
 use super::problem::{Fault, Place, Problem, Problems, Spanned, shown};
 use super::read::{FromNode, Reader, Scalar};
-use super::{Cache, Config, Environment, Flow, Log, LogFormat, LogRequests, Login};
+use super::{Cache, Config, Environment, Flow, Log, LogFormat, LogRequests, Login, Wal};
 use value::{choice, cookie_name, scope, short_duration};
 
 /// The version of the format that is understood.
@@ -56,14 +60,23 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
         Problems::new(&name, vec![Fault::new("this is not UTF-8 text").at(&after(before))])
     })?;
-    parse(text, &name, environment)
+    parse_below(text, &name, path.parent().unwrap_or(Path::new("")), environment)
 }
 
-/// Resolves the text of a file that messages call `name`.
+/// Resolves the text of a file that messages call `name`. Files that it names are looked for where the process runs.
 pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Config, Problems> {
+    parse_below(text, name, Path::new(""), environment)
+}
+
+fn parse_below(
+    text: &str,
+    name: &str,
+    base: &Path,
+    environment: &Environment,
+) -> Result<Config, Problems> {
     let (file, root, problems) =
         mirror(text, environment).map_err(|problems| Problems::new(name, problems))?;
-    let mut resolver = Resolver { environment, problems };
+    let mut resolver = Resolver { environment, base: base.to_owned(), problems };
     let config = resolver.config(&file, &root);
     match config {
         Some(config) if resolver.problems.is_empty() => Ok(config),
@@ -116,9 +129,18 @@ fn after(before: &[u8]) -> Place {
     }
 }
 
+/// What locations refer to.
+struct Named<'a> {
+    upstreams: &'a upstream::Upstreams,
+    secrets: &'a secret::Secrets,
+    wal: Option<&'a Wal>,
+}
+
 /// Turns the mirror into values, and collects what is wrong.
 struct Resolver<'a> {
     environment: &'a Environment,
+    /// Where relative paths of the file begin.
+    base: PathBuf,
     problems: Vec<Problem>,
 }
 
@@ -136,10 +158,13 @@ impl Resolver<'_> {
             self.refuse(&entry.place, Fault::new(format!("{admin} is taken by `listen`")));
         }
         let google = self.google(file.google.as_ref());
-        let metadata = self.metadata(file.google.as_ref());
+        let endpoints = self.endpoints(file.google.as_ref());
         let login = self.login(file.login.as_ref());
         let upstreams = self.upstreams(file.upstreams.as_ref());
-        let locations = self.locations(file, root, login.flow, &upstreams);
+        let secrets = self.secrets(file.secrets.as_ref());
+        let wal = self.wal(file.wal.as_ref());
+        let shared = Named { upstreams: &upstreams, secrets: &secrets, wal: wal.as_ref() };
+        let locations = self.locations(file, root, login.flow, &shared);
         Some(Config {
             listen,
             public_url: self.value(file.public_url.as_ref(), address::public_url),
@@ -147,9 +172,11 @@ impl Resolver<'_> {
             trusted_hops: self.trusted_hops(file.trusted_hops.as_ref()),
             log: self.log(file.log.as_ref()),
             google,
-            metadata: metadata?,
+            endpoints: endpoints?,
             login,
             cache: self.cache(file.cache.as_ref()),
+            secrets: secrets.into_iter().filter_map(|(_, secret)| secret).collect(),
+            wal,
             upstreams: upstreams.into_iter().filter_map(|(_, upstream)| upstream).collect(),
             locations,
         })

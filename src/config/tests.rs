@@ -184,7 +184,7 @@ fn a_bad_port_of_the_environment_is_named() {
 fn the_metadata_server_comes_from_the_environment_unless_set() {
     let metadata = |rest: &str, host: &str| {
         let config = resolve(&with(rest), &Environment::of([("GCE_METADATA_HOST", host)])).unwrap();
-        config.metadata.to_string()
+        config.endpoints.metadata.to_string()
     };
     assert_eq!(metadata("", "127.0.0.1:8181"), "http://127.0.0.1:8181/");
     assert_eq!(metadata("", ""), "http://metadata.google.internal/");

@@ -118,13 +118,12 @@ fn allowed_domain(config: &Config) -> Option<String> {
 
 /// Points everything at the helpers. Audiences stay what they are, so that the tokens are the real ones' like.
 fn divert(config: &mut Config, stand_in: &StandIn, echo: &Echo) {
-    if let Some(google) = &mut config.google {
-        google.endpoints.authorization = stand_in.authorization();
-        google.endpoints.tokeninfo = stand_in.tokeninfo();
-        google.endpoints.certs = stand_in.certs();
-        google.endpoints.revocation = stand_in.revocation();
-    }
-    config.metadata = stand_in.metadata();
+    let endpoints = &mut config.endpoints;
+    endpoints.authorization = stand_in.authorization();
+    endpoints.tokeninfo = stand_in.tokeninfo();
+    endpoints.certs = stand_in.certs();
+    endpoints.revocation = stand_in.revocation();
+    endpoints.metadata = stand_in.metadata();
     for upstream in &mut config.upstreams {
         upstream.url = echo.base_url();
         upstream.protocol = config::Protocol::Http1;

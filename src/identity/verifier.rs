@@ -76,9 +76,9 @@ impl Verifier {
         clients.extend(google.accepted_clients.iter().cloned());
         let own = config.public_url.as_ref().map(|origin| origin.as_str().to_owned());
         let inner = Inner {
-            jwks: Arc::new(Jwks::new(Arc::clone(&outbound), google.endpoints.certs.clone())),
+            jwks: Arc::new(Jwks::new(Arc::clone(&outbound), config.endpoints.certs.clone())),
             outbound,
-            tokeninfo: google.endpoints.tokeninfo.clone(),
+            tokeninfo: config.endpoints.tokeninfo.clone(),
             audiences: Audiences { clients, own },
             cache: FactCache::new(&config.cache),
             budget: RejectionBudget::new(),

@@ -56,6 +56,24 @@ pub(super) fn endpoint(text: &str) -> Result<Url, Fault> {
     Ok(url)
 }
 
+/// A service of Google whose paths are known.
+pub(super) fn service(text: &str) -> Result<Url, Fault> {
+    let url = endpoint(text)?;
+    bare(&url, text, "its paths are known")?;
+    Ok(url)
+}
+
+/// An emulator as the environment names it: `HOST:PORT`. It speaks plain HTTP and asks for no credential, so it must be
+/// on this machine or in a private network.
+pub(super) fn emulator_host(text: &str) -> Result<Url, Fault> {
+    if text.contains("://") {
+        return Err(Fault::new(format!("{} has a scheme", shown(text))).help("write `HOST:PORT`"));
+    }
+    let url = endpoint_url(&format!("http://{text}"))?;
+    bare(&url, text, "its paths are known")?;
+    Ok(url)
+}
+
 /// The metadata server.
 pub(super) fn metadata(text: &str) -> Result<Url, Fault> {
     let url = endpoint_url(text)?;

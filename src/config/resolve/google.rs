@@ -29,13 +29,26 @@ impl Resolver<'_> {
         }
         let client_id = self.value(file.client_id.as_ref(), client);
         let accepted_clients = self.list(file.accepted_clients.as_ref(), client);
-        let endpoints = file.endpoints.as_ref().map(|section| section.value.clone()).unwrap_or_default();
-        let endpoints = self.endpoints(&endpoints);
-        Some(Google { client_id: client_id?, accepted_clients, endpoints: endpoints? })
+        Some(Google { client_id: client_id?, accepted_clients })
     }
 
-    /// The endpoints of the file, or Google's own. Nothing only when something is wrong.
-    fn endpoints(&mut self, file: &mirror::Endpoints) -> Option<Endpoints> {
+    /// The endpoints of the file, of the environment, or Google's own. Nothing only when something is wrong.
+    pub(super) fn endpoints(&mut self, section: Option<&Spanned<mirror::Google>>) -> Option<Endpoints> {
+        let file = section.and_then(|section| section.value.endpoints.as_ref());
+        let file = file.map(|section| section.value.clone()).unwrap_or_default();
+        let metadata = match &file.metadata {
+            Some(entry) => self.value(Some(entry), address::metadata),
+            None => self.from_environment("GCE_METADATA_HOST", "http://metadata.google.internal", address::metadata_host),
+        };
+        let emulator = file.pubsub.is_none() && self.variable_is_set("PUBSUB_EMULATOR_HOST");
+        let pubsub = match &file.pubsub {
+            Some(entry) => self.value(Some(entry), address::service),
+            None => self.from_environment("PUBSUB_EMULATOR_HOST", "https://pubsub.googleapis.com", address::emulator_host),
+        };
+        let secret_manager = match &file.secret_manager {
+            Some(entry) => self.value(Some(entry), address::service),
+            None => Url::parse("https://secretmanager.googleapis.com").ok(),
+        };
         let mut endpoint = |entry: &Option<Spanned<String>>, default: &str| match entry {
             Some(entry) => self.value(Some(entry), address::endpoint),
             None => Url::parse(default).ok(),
@@ -49,21 +62,29 @@ impl Resolver<'_> {
             tokeninfo: tokeninfo?,
             certs: certs?,
             revocation: revocation?,
+            metadata: metadata?,
+            secret_manager: secret_manager?,
+            pubsub: pubsub?,
+            pubsub_emulator: emulator,
         })
     }
 
-    /// The metadata server of the file, of the environment, or Google's own. Nothing only when something is wrong.
-    pub(super) fn metadata(&mut self, section: Option<&Spanned<mirror::Google>>) -> Option<Url> {
-        let endpoints = section.and_then(|section| section.value.endpoints.as_ref());
-        if let Some(entry) = endpoints.and_then(|endpoints| endpoints.value.metadata.as_ref()) {
-            return self.value(Some(entry), address::metadata);
-        }
-        match self.environment.get("GCE_METADATA_HOST").filter(|host| !host.is_empty()) {
-            None => Url::parse("http://metadata.google.internal").ok(),
-            Some(host) => {
-                let key = "the environment's GCE_METADATA_HOST".to_owned();
-                let place = Place { key, ..Place::default() };
-                address::metadata_host(&host).map_err(|fault| self.refuse(&place, fault)).ok()
+    fn variable_is_set(&self, name: &str) -> bool {
+        self.environment.get(name).is_some_and(|value| !value.is_empty())
+    }
+
+    /// An address that Google's own libraries take from the environment as well.
+    fn from_environment(
+        &mut self,
+        name: &str,
+        default: &str,
+        parse: impl FnOnce(&str) -> Result<Url, Fault>,
+    ) -> Option<Url> {
+        match self.environment.get(name).filter(|value| !value.is_empty()) {
+            None => Url::parse(default).ok(),
+            Some(value) => {
+                let place = Place { key: format!("the environment's {name}"), ..Place::default() };
+                parse(&value).map_err(|fault| self.refuse(&place, fault)).ok()
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Resolver;
 use super::upstream::Upstreams;
 use super::value::{choice, host_name, method, size};
+use super::{Named, Resolver};
 use crate::config::mirror::{self, List};
 use crate::config::problem::{Fault, Place, Spanned, cut, shown};
 use crate::config::{Access, Allow, AllowEncoded, Flow, Location, LocationPath, RESERVED_PREFIX};
@@ -14,6 +14,7 @@ use crate::config::{Access, Allow, AllowEncoded, Flow, Location, LocationPath, R
 enum Kind {
     Public,
     Google,
+    Webhook,
 }
 
 /// Notes that one form of a path is allowed.
@@ -21,7 +22,7 @@ type Permission = fn(&mut AllowEncoded);
 
 /// What all locations share.
 struct Shared<'a> {
-    upstreams: &'a Upstreams,
+    named: &'a Named<'a>,
     flow: Flow,
     allow: Option<Arc<Allow>>,
     /// Whether the file says which client is ours, be it wrongly.
@@ -34,12 +35,12 @@ impl Resolver<'_> {
         file: &mirror::File,
         root: &Place,
         flow: Flow,
-        upstreams: &Upstreams,
+        named: &Named<'_>,
     ) -> Vec<Location> {
         let allow = file.allow.as_ref().map(|section| self.allow(section, flow));
         let client = file.google.as_ref().is_some_and(|section| section.value.client_id.is_some());
         let google = client || self.blamed("google");
-        let shared = Shared { upstreams, flow, allow, google };
+        let shared = Shared { named, flow, allow, google };
         let Some(list) = &file.locations else {
             self.missing(root, "locations", "without a location nothing is let through");
             return Vec::new();
@@ -51,7 +52,8 @@ impl Resolver<'_> {
         let resolved: Vec<Option<Location>> =
             list.value.iter().map(|entry| self.location(entry, &shared)).collect();
         self.overlaps(&list.value, &resolved);
-        self.unused(file, &list.value, upstreams);
+        self.same_keys(&list.value, &resolved);
+        self.unused(file, &list.value, named);
         resolved.into_iter().flatten().collect()
     }
 
@@ -62,7 +64,7 @@ impl Resolver<'_> {
             (
                 "access",
                 file.access.is_none(),
-                "write `access: public` or `access: google`; there is no default",
+                "write `access: public`, `access: google` or `access: webhook`; there is no default",
             ),
             ("upstream", file.upstream.is_none(), "name one of the `upstreams`"),
         ] {
@@ -72,7 +74,7 @@ impl Resolver<'_> {
         }
         let path = self.value(file.path.as_ref(), location_path);
         let access = self.access(file, shared);
-        let upstream = file.upstream.as_ref().and_then(|name| self.named_upstream(name, shared.upstreams));
+        let upstream = file.upstream.as_ref().and_then(|name| self.named_upstream(name, shared.named.upstreams));
         let host = self.value(file.host.as_ref(), host_name);
         let methods = self.list(file.methods.as_ref(), method);
         if let Some(list) = file.methods.as_ref().filter(|list| list.value.is_empty())
@@ -83,8 +85,14 @@ impl Resolver<'_> {
         let rewrite = self.value(file.rewrite.as_ref(), rewrite);
         let max_body = self.value(file.max_body.as_ref(), size);
         let allow_encoded = self.allow_encoded(file.allow_encoded.as_ref());
-        let under = upstream.and_then(|index| shared.upstreams.get(index)?.1.as_ref()).map(|u| u.timeouts);
+        let under = upstream.and_then(|index| shared.named.upstreams.get(index)?.1.as_ref()).map(|u| u.timeouts);
         let timeouts = self.timeouts(file.timeouts.as_ref(), under.unwrap_or(super::upstream::TIMEOUTS));
+        let recorded = self.records(file, shared);
+        let reads = recorded || file.adapt.is_some() || file.access.as_ref().is_some_and(|it| it.value == "webhook");
+        let adapt = self.adapter(file.adapt.as_ref());
+        let key = path.as_ref().map(|(name, _)| format!("{}{name}", host.as_deref().unwrap_or_default()));
+        let store = shared.named.wal.map(|wal| &wal.store);
+        let message = self.message(file, key.unwrap_or_default(), store, reads);
         let (name, path) = path?;
         let (access, upstream) = (access?, upstream?);
         Some(Location {
@@ -98,13 +106,46 @@ impl Resolver<'_> {
             timeouts,
             max_body,
             allow_encoded,
+            adapt,
+            message,
         })
+    }
+
+    /// Whether requests are kept in the log, and may be.
+    fn records(&mut self, file: &mirror::Location, shared: &Shared<'_>) -> bool {
+        let Some(entry) = file.wal.as_ref().filter(|entry| entry.value) else { return false };
+        if shared.named.wal.is_none() && !self.blamed("wal") {
+            let fault = Fault::new("there is no log to keep requests in");
+            self.refuse(&entry.place, fault.help("say under `wal` at the top where it is: `pubsub` or `disk`"));
+        }
+        if file.access.as_ref().is_some_and(|access| access.value == "public") {
+            let fault = Fault::new("would let anybody fill the log and play requests to the upstream");
+            self.refuse(&entry.place, fault.help("write `access: webhook` or `access: google`"));
+        }
+        true
     }
 
     fn access(&mut self, file: &mirror::Location, shared: &Shared<'_>) -> Option<Access> {
         let own = file.allow.as_ref().map(|section| self.allow(section, shared.flow));
+        let sender = file.webhook.as_ref().and_then(|section| self.webhook(section, shared.named.secrets));
         let entry = file.access.as_ref()?;
-        let kind = self.value(Some(entry), choice(&[("public", Kind::Public), ("google", Kind::Google)]))?;
+        let kinds = [("public", Kind::Public), ("google", Kind::Google), ("webhook", Kind::Webhook)];
+        let kind = self.value(Some(entry), choice(&kinds))?;
+        if let Some(section) = file.webhook.as_ref().filter(|_| kind != Kind::Webhook) {
+            let fault = Fault::new("has no effect without `access: webhook`: no signature would be verified");
+            self.refuse(&section.place, fault.help("write `access: webhook`, or leave `webhook` out"));
+        }
+        if let Some(section) = file.allow.as_ref().filter(|_| kind == Kind::Webhook) {
+            let fault = Fault::new("has no effect with `access: webhook`, where the signature decides");
+            self.refuse(&section.place, fault.help("leave `allow` out"));
+        }
+        if kind == Kind::Webhook {
+            if file.webhook.is_none() {
+                let help = "say how the sender signs, such as `webhook: { slack: { secret: slack } }`";
+                self.refuse(&entry.place, Fault::new("needs `webhook` beside it").help(help));
+            }
+            return sender.map(Arc::new).map(Access::Webhook);
+        }
         if kind == Kind::Public {
             if let Some(section) = &file.allow {
                 let fault = Fault::new("has no effect with `access: public`, which everybody passes");
@@ -164,13 +205,22 @@ impl Resolver<'_> {
         }
     }
 
-    /// Notes upstreams and lists that no location uses.
-    fn unused(
-        &mut self,
-        file: &mirror::File,
-        locations: &[Spanned<mirror::Location>],
-        upstreams: &Upstreams,
-    ) {
+    /// An entry of the log names its location by host and path, so that its methods can change while entries wait.
+    fn same_keys(&mut self, entries: &[Spanned<mirror::Location>], resolved: &[Option<Location>]) {
+        let key = |it: &Option<Location>| it.as_ref().and_then(|it| Some(it.message.as_ref()?.key.clone()));
+        let keys: Vec<Option<String>> = resolved.iter().map(key).collect();
+        for (index, entry) in entries.iter().enumerate() {
+            let key = keys.get(index).cloned().flatten();
+            if key.is_some() && keys.iter().take(index).any(|earlier| *earlier == key) {
+                let fault = Fault::new("is the path of an earlier location whose requests the gateway reads as well");
+                let place = entry.value.path.as_ref().map_or(&entry.place, |path| &path.place);
+                self.refuse(place, fault.help("such locations need different paths or hosts; `methods` alone is not enough"));
+            }
+        }
+    }
+
+    /// Notes upstreams, secrets and lists that no location uses, and a log that none writes to.
+    fn unused(&mut self, file: &mirror::File, locations: &[Spanned<mirror::Location>], named: &Named<'_>) {
         // With a location in doubt it cannot be said what it would have used.
         if self.blamed("locations") {
             return;
@@ -178,7 +228,19 @@ impl Resolver<'_> {
         let uses = |name: &str| {
             locations.iter().any(|it| it.value.upstream.as_ref().is_some_and(|used| used.value == name))
         };
-        for (name, _) in upstreams.iter().filter(|(name, _)| !uses(&name.value)) {
+        let recorded = |it: &mirror::Location| it.wal.as_ref().is_some_and(|entry| entry.value);
+        if let Some(section) = file.wal.as_ref().filter(|_| !locations.iter().any(|it| recorded(&it.value))) {
+            let fault = Fault::new("no location writes to this log");
+            self.refuse(&section.place, fault.help("remove it, or write `wal: true` at a location"));
+        }
+        let signs = |name: &str| {
+            locations.iter().filter_map(|it| it.value.webhook.as_ref()).any(|it| uses_secret(&it.value, name))
+        };
+        for (name, _) in named.secrets.iter().filter(|(name, _)| !signs(&name.value)) {
+            let fault = Fault::new("no location uses this secret");
+            self.refuse(&name.place, fault.help("remove it, or name it under `webhook` at a location"));
+        }
+        for (name, _) in named.upstreams.iter().filter(|(name, _)| !uses(&name.value)) {
             let fault = Fault::new("no location uses this upstream");
             self.refuse(&name.place, fault.help("remove it, or name it at a location"));
         }
@@ -195,6 +257,20 @@ impl Resolver<'_> {
             );
         }
     }
+}
+
+/// Whether a sender's scheme names a secret.
+fn uses_secret(file: &mirror::Webhook, name: &str) -> bool {
+    let schemes =
+        [&file.slack, &file.github, &file.stripe, &file.shopify, &file.zoom, &file.standard_webhooks];
+    let mut named: Vec<_> = Vec::new();
+    for section in schemes.into_iter().flatten() {
+        named.extend([section.value.secret.as_ref(), section.value.previous_secret.as_ref()]);
+    }
+    if let Some(section) = &file.hmac {
+        named.extend([section.value.secret.as_ref(), section.value.previous_secret.as_ref()]);
+    }
+    named.into_iter().flatten().any(|entry| entry.value == name)
 }
 
 /// Whether two locations take the same requests, none being more particular than the other.

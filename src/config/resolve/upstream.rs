@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::value::{choice, timeout, upstream_name};
+use super::value::{choice, identifier, timeout};
 use super::{Resolver, address};
 use crate::config::mirror;
 use crate::config::problem::{Fault, Place, Spanned, did_you_mean, shown};
@@ -59,7 +59,7 @@ impl Resolver<'_> {
     pub(super) fn upstreams(&mut self, section: Option<&Spanned<Named<mirror::Upstream>>>) -> Upstreams {
         let entries = section.map(|section| section.value.0.as_slice()).unwrap_or_default();
         let resolved = entries.iter().map(|(name, file)| {
-            let valid = self.value(Some(name), upstream_name);
+            let valid = self.value(Some(name), identifier("an upstream"));
             let upstream =
                 file.as_ref().and_then(|file| self.upstream(&name.place, name.value.clone(), file));
             (name.clone(), valid.and(upstream))

@@ -45,6 +45,21 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Fault> {
     }
 }
 
+/// A duration within limits, which may be longer than a day.
+pub(super) fn duration_to(least: Duration, most: Duration) -> impl Fn(&str) -> Result<Duration, Fault> {
+    move |text| {
+        let duration = match short_duration(text) {
+            Ok(duration) => duration,
+            Err(fault) => humantime::parse_duration(text).map_err(|_| fault)?,
+        };
+        if !(least..=most).contains(&duration) {
+            let [least, most] = [least, most].map(humantime::format_duration);
+            return Err(Fault::new(format!("must be from {least} to {most}, not {}", shown(text))));
+        }
+        Ok(duration)
+    }
+}
+
 /// A size in bytes: `1048576`, `1MiB`, `1MB`.
 pub(super) fn size(text: &str) -> Result<u64, Fault> {
     let digits = text.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -152,14 +167,16 @@ pub(super) fn cookie_name(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
-/// The name of an upstream.
-pub(super) fn upstream_name(text: &str) -> Result<String, Fault> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if text.is_empty() || !text.bytes().all(allowed) {
-        return Err(Fault::new(format!("{} is not a name for an upstream", shown(text)))
-            .help("use letters, digits, `-` and `_`"));
+/// A name that the operator chose for something.
+pub(super) fn identifier(what: &'static str) -> impl Fn(&str) -> Result<String, Fault> {
+    move |text| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if text.is_empty() || !text.bytes().all(allowed) {
+            return Err(Fault::new(format!("{} is not a name for {what}", shown(text)))
+                .help("use letters, digits, `-` and `_`"));
+        }
+        Ok(text.to_owned())
     }
-    Ok(text.to_owned())
 }
 
 #[cfg(test)]
