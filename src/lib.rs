@@ -19,3 +19,4 @@ pub mod telemetry;
 pub mod time;
 pub mod trace;
 pub mod wal;
+pub mod webhook;
