@@ -7,14 +7,17 @@ pub mod cookies;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod gate;
+pub mod google_api;
 pub mod identity;
 pub mod login;
+pub mod metadata;
 pub mod mint;
 pub mod outbound;
 pub mod pages;
 pub mod proxy;
 pub mod reply;
 pub mod secret;
+pub mod secrets;
 pub mod telemetry;
 pub mod time;
 pub mod trace;

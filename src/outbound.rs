@@ -23,11 +23,25 @@ pub enum Service {
     Revocation,
     /// The metadata server.
     Metadata,
+    /// Google's Secret Manager.
+    SecretManager,
+    /// Google Pub/Sub.
+    PubSub,
+    /// A service behind the gateway, called from the write-ahead log.
+    Upstream,
 }
 
 impl Service {
     /// All services, in the order of their counters.
-    pub const ALL: [Self; 4] = [Self::TokenInfo, Self::Certs, Self::Revocation, Self::Metadata];
+    pub const ALL: [Self; 7] = [
+        Self::TokenInfo,
+        Self::Certs,
+        Self::Revocation,
+        Self::Metadata,
+        Self::SecretManager,
+        Self::PubSub,
+        Self::Upstream,
+    ];
 
     /// Name in metrics and logs.
     pub fn name(self) -> &'static str {
@@ -36,6 +50,9 @@ impl Service {
             Self::Certs => "certs",
             Self::Revocation => "revocation",
             Self::Metadata => "metadata",
+            Self::SecretManager => "secret_manager",
+            Self::PubSub => "pubsub",
+            Self::Upstream => "upstream",
         }
     }
 }

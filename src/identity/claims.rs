@@ -51,6 +51,11 @@ impl Claims {
         self.0.contains_key(name)
     }
 
+    /// Whether a claim is the boolean `true`.
+    pub(crate) fn is_true(&self, name: &str) -> bool {
+        self.0.get(name) == Some(&Value::Bool(true))
+    }
+
     fn email_verified(&self) -> bool {
         match self.0.get("email_verified") {
             Some(Value::Bool(verified)) => *verified,

@@ -34,7 +34,7 @@ const LIFE_LIMITS: (u64, u64) = (60, 86_400);
 
 /// The keys, and where they come from.
 #[derive(Debug)]
-pub(crate) struct Jwks {
+pub struct Jwks {
     outbound: Arc<Outbound>,
     url: Url,
     keys: ArcSwap<KeySet>,
@@ -56,7 +56,8 @@ struct Key {
 }
 
 impl Jwks {
-    pub(crate) fn new(outbound: Arc<Outbound>, url: Url) -> Self {
+    /// Keys of this address, where Google publishes a JWK set.
+    pub fn new(outbound: Arc<Outbound>, url: Url) -> Self {
         Self { outbound, url, keys: ArcSwap::default(), next_fetch: Mutex::new(UnixTime(0)) }
     }
 
@@ -73,7 +74,7 @@ impl Jwks {
     }
 
     /// Fetches the keys when there are none that are fresh.
-    pub(crate) async fn prefetch(&self, now: UnixTime) {
+    pub async fn prefetch(&self, now: UnixTime) {
         if self.keys.load().fresh_until <= now {
             // A failure is logged where it happens, and tried again by the first request.
             let _ = self.fetch(now, FORCED_INTERVAL).await;

@@ -10,6 +10,7 @@ pub mod credential;
 mod flight;
 mod flood;
 pub(crate) mod jwks;
+mod push;
 pub(crate) mod tokeninfo;
 mod verified;
 mod verifier;
@@ -20,6 +21,8 @@ use thiserror::Error;
 use crate::time::UnixTime;
 
 pub use credential::{Credential, Kind};
+pub use jwks::Jwks;
+pub use push::PushCaller;
 pub use verifier::{IdentityProvider, Verifier};
 
 /// A verified caller. Only this module makes one.

@@ -87,6 +87,11 @@ impl Verifier {
         Self { inner: Arc::new(inner), flights: Flights::default() }
     }
 
+    /// Google's keys, for others who verify with them.
+    pub fn keys(&self) -> Arc<Jwks> {
+        Arc::clone(&self.inner.jwks)
+    }
+
     /// Fetches Google's keys ahead of the first ID token.
     pub async fn prefetch(&self, now: UnixTime) {
         self.inner.jwks.prefetch(now).await;

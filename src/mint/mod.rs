@@ -19,8 +19,6 @@ use tokio::sync::Mutex;
 
 use crate::time::UnixTime;
 
-pub use metadata::MetadataServer;
-
 /// The metadata server hands out the same token until four minutes before its end, so asking earlier is in
 /// vain (on Cloud Run; five minutes elsewhere).
 const RENEW_WITHIN: Duration = Duration::from_secs(230);

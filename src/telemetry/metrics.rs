@@ -88,7 +88,9 @@ impl Metrics {
             let (name, value) = (outcome.name(), counter.load(Relaxed));
             let _ = writeln!(text, "portcullis_requests_total{{outcome=\"{name}\"}} {value}");
         }
-        text.push_str("# HELP portcullis_outbound_calls_total Calls to Google by service and outcome.\n");
+        text.push_str(
+            "# HELP portcullis_outbound_calls_total Calls to other services by service and outcome.\n",
+        );
         text.push_str("# TYPE portcullis_outbound_calls_total counter\n");
         for (service, row) in Service::ALL.iter().zip(&self.calls) {
             for (outcome, counter) in CallOutcome::ALL.iter().zip(row) {
@@ -119,6 +121,14 @@ mod tests {
         metrics.count_call(Service::Metadata, CallOutcome::Failed);
         let text = metrics.render();
         assert!(text.contains("portcullis_requests_total{outcome=\"refused\"} 1\n"), "{text}");
+        for service in Service::ALL {
+            // Each has a row of its own: the order of the list is that of the type.
+            assert_eq!(Service::ALL.get(service as usize), Some(&service));
+            assert!(
+                text.contains(&format!("{{service=\"{}\",outcome=\"ok\"}} 0\n", service.name())),
+                "{text}"
+            );
+        }
         assert!(text.contains("portcullis_requests_total{outcome=\"forwarded\"} 0\n"), "{text}");
         assert!(
             text.contains("portcullis_outbound_calls_total{service=\"metadata\",outcome=\"failed\"} 2\n"),

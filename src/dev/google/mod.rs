@@ -1,10 +1,11 @@
-//! A stand-in for Google on loopback: sign-in, tokeninfo, keys, revocation and the metadata server, in Google's
-//! own formats over plain HTTP/1.1.
+//! A stand-in for Google on loopback: sign-in, tokeninfo, keys, revocation, the metadata server, Secret Manager and
+//! Pub/Sub, in Google's own formats over plain HTTP/1.1.
 //!
 //! It is made for a developer's machine and for tests: it signs in whoever clicks, its keys are public, and it
 //! misbehaves on demand ([`Fault`]). It is not an OAuth server for anything else: there is no token endpoint,
 //! no consent, no password, and no secret.
 
+mod api;
 mod authorize;
 mod calls;
 mod chooser;
@@ -13,6 +14,8 @@ mod gzip;
 mod keys;
 mod metadata;
 mod people;
+mod pubsub;
+mod secret_manager;
 mod switches;
 mod tokeninfo;
 mod tokens;
@@ -35,6 +38,8 @@ use url::Url;
 pub use calls::Call;
 pub(crate) use keys::decode;
 pub use people::{GATEWAY, PROJECT, PROJECT_NUMBER, Person, ROBOT};
+pub use pubsub::{Published, PushCounters, PushSpec, SubscriptionSpec};
+pub use secret_manager::VersionState;
 pub use switches::{Endpoint, Fault, Switch};
 pub use tokens::{AccessTokenSpec, ISSUER};
 
@@ -97,6 +102,8 @@ struct Shared {
     keys: keys::Keys,
     grants: tokens::Grants,
     switches: switches::Switches,
+    secrets: secret_manager::SecretManager,
+    pubsub: pubsub::PubSub,
     calls: calls::Calls,
     address: OnceLock<SocketAddr>,
 }
@@ -131,6 +138,8 @@ impl StandIn {
             keys: keys::Keys::new().map_err(|rejected| io::Error::other(rejected.to_string()))?,
             grants: tokens::Grants::default(),
             switches: switches::Switches::default(),
+            secrets: secret_manager::SecretManager::default(),
+            pubsub: pubsub::PubSub::default(),
             calls: calls::Calls::default(),
             address: OnceLock::new(),
             options,
@@ -173,6 +182,16 @@ impl StandIn {
 
     /// The metadata server's origin.
     pub fn metadata(&self) -> Url {
+        self.url("/")
+    }
+
+    /// The origin of Secret Manager.
+    pub fn secret_manager(&self) -> Url {
+        self.url("/")
+    }
+
+    /// The origin of Pub/Sub.
+    pub fn pubsub(&self) -> Url {
         self.url("/")
     }
 
@@ -323,7 +342,8 @@ fn first(encoded: &[u8], wanted: &str) -> Option<String> {
     form_urlencoded::parse(encoded).find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
 }
 
-const LARGEST_BODY: usize = 64 * 1024;
+/// Enough for a message of Pub/Sub that is too large.
+const LARGEST_BODY: usize = 16 << 20;
 
 async fn handle(
     State(shared): State<Arc<Shared>>,
@@ -343,14 +363,18 @@ async fn handle(
         tokio::time::sleep(switch.delay()).await;
         asked.now = UnixTime::now();
     }
-    let right = answer(&shared, endpoint, &asked);
+    let right = match &switch.fault {
+        Some(fault) if fault.prevents(endpoint) => page::text(StatusCode::OK, ""),
+        _ if endpoint == Endpoint::Pull => pubsub::pull(&shared, &asked).await,
+        _ => answer(&shared, endpoint, &asked),
+    };
     match switch.fault {
         Some(fault) => fault.apply(endpoint, right, &wire),
         None => right,
     }
 }
 
-fn answer(shared: &Shared, endpoint: Endpoint, asked: &Asked) -> Response {
+fn answer(shared: &Arc<Shared>, endpoint: Endpoint, asked: &Asked) -> Response {
     match endpoint {
         Endpoint::Authorization => authorize::answer(shared, asked),
         Endpoint::Tokeninfo => tokeninfo::tokeninfo(shared, asked),
@@ -359,6 +383,12 @@ fn answer(shared: &Shared, endpoint: Endpoint, asked: &Asked) -> Response {
         Endpoint::Certs => certs(shared, asked),
         Endpoint::Discovery => page::json(StatusCode::OK, &discovery(&shared.origin())),
         Endpoint::Metadata => metadata::answer(shared, asked),
+        Endpoint::SecretManager => secret_manager::answer(shared, asked),
+        Endpoint::Publish
+        | Endpoint::Pull
+        | Endpoint::Acknowledge
+        | Endpoint::ModifyAckDeadline
+        | Endpoint::Topics => pubsub::answer(shared, endpoint, asked),
     }
 }
 

@@ -33,11 +33,23 @@ pub enum Endpoint {
     Discovery,
     /// The metadata server.
     Metadata,
+    /// Secret Manager.
+    SecretManager,
+    /// Pub/Sub: publishing.
+    Publish,
+    /// Pub/Sub: pulling.
+    Pull,
+    /// Pub/Sub: acknowledging.
+    Acknowledge,
+    /// Pub/Sub: longer or shorter leases.
+    ModifyAckDeadline,
+    /// Pub/Sub: topics and subscriptions themselves.
+    Topics,
 }
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::Authorization,
         Self::Tokeninfo,
         Self::Userinfo,
@@ -45,6 +57,12 @@ impl Endpoint {
         Self::Revocation,
         Self::Discovery,
         Self::Metadata,
+        Self::SecretManager,
+        Self::Publish,
+        Self::Pull,
+        Self::Acknowledge,
+        Self::ModifyAckDeadline,
+        Self::Topics,
     ];
 
     /// Its name in JSON and in the form on the index page.
@@ -57,6 +75,12 @@ impl Endpoint {
             Self::Revocation => "revocation",
             Self::Discovery => "discovery",
             Self::Metadata => "metadata",
+            Self::SecretManager => "secret_manager",
+            Self::Publish => "publish",
+            Self::Pull => "pull",
+            Self::Acknowledge => "acknowledge",
+            Self::ModifyAckDeadline => "modify_ack_deadline",
+            Self::Topics => "topics",
         }
     }
 
@@ -69,8 +93,28 @@ impl Endpoint {
             "/revoke" => Self::Revocation,
             "/.well-known/openid-configuration" => Self::Discovery,
             _ if path.starts_with("/computeMetadata/") => Self::Metadata,
-            _ => return None,
+            _ => return Self::of_resource(path.strip_prefix("/v1/projects/")?),
         })
+    }
+
+    fn of_resource(path: &str) -> Option<Self> {
+        Some(match path.rsplit_once(':').map(|(_, verb)| verb) {
+            Some("access") => Self::SecretManager,
+            Some("publish") => Self::Publish,
+            Some("pull") => Self::Pull,
+            Some("acknowledge") => Self::Acknowledge,
+            Some("modifyAckDeadline") => Self::ModifyAckDeadline,
+            None if path.contains("/topics/") || path.contains("/subscriptions/") => Self::Topics,
+            Some(_) | None => return None,
+        })
+    }
+
+    /// Whether a call changes something, which it must not when a fault says that it failed.
+    fn changes(self) -> bool {
+        matches!(
+            self,
+            Self::Publish | Self::Pull | Self::Acknowledge | Self::ModifyAckDeadline | Self::Topics
+        )
     }
 }
 
@@ -168,6 +212,13 @@ impl Switch {
 }
 
 impl Fault {
+    /// Whether it strikes before anything is done. A connection that breaks does so afterwards, so that the caller cannot
+    /// know.
+    pub(super) fn prevents(&self, endpoint: Endpoint) -> bool {
+        let after = matches!(self, Self::Truncated { .. } | Self::Close | Self::WrongFlavor | Self::NoFlavor);
+        endpoint.changes() && !after
+    }
+
     /// `right` is the answer that the endpoint would have given.
     pub(super) fn apply(self, endpoint: Endpoint, right: Response, wire: &Wire) -> Response {
         let mut response = match self {

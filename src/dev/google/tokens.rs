@@ -116,6 +116,12 @@ impl Grant {
     pub(super) fn email_verified(&self) -> bool {
         self.spec.email_verified
     }
+
+    /// Whether it opens Google's APIs for this account.
+    pub(super) fn is_for_apis_of(&self, email: &str) -> bool {
+        let wanted = "https://www.googleapis.com/auth/cloud-platform";
+        self.spec.email.as_deref() == Some(email) && self.spec.scope.split(' ').any(|scope| scope == wanted)
+    }
 }
 
 /// The access tokens that are good.
