@@ -57,6 +57,17 @@ impl Service {
     }
 }
 
+/// Versions of HTTP to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// Over TLS what ALPN settles on, in the clear HTTP/1.1.
+    Auto,
+    /// Only HTTP/1.1.
+    Http1,
+    /// Only HTTP/2; in the clear with prior knowledge.
+    Http2,
+}
+
 /// One call.
 #[derive(Debug)]
 pub struct Call {
@@ -106,12 +117,14 @@ pub enum OutboundError {
 
 /// The HTTP clients for all outbound calls.
 ///
-/// There are two, each built when it is first needed, because reading the system's CA certificates takes longer than
+/// Each is built when it is first needed, because reading the system's CA certificates takes longer than
 /// all the rest of the start-up: the metadata server, which is asked first, speaks plain HTTP.
 #[derive(Debug, Default)]
 pub struct Outbound {
     plain: OnceLock<Result<reqwest::Client, String>>,
+    plain_http2: OnceLock<Result<reqwest::Client, String>>,
     tls: OnceLock<Result<reqwest::Client, String>>,
+    tls_http1: OnceLock<Result<reqwest::Client, String>>,
     metrics: std::sync::Arc<Metrics>,
 }
 
@@ -123,8 +136,13 @@ impl Outbound {
 
     /// Makes a call and reads the whole answer, whatever its status.
     pub async fn call(&self, call: Call) -> Result<Answer, OutboundError> {
+        self.call_speaking(call, Speaks::Auto).await
+    }
+
+    /// The same in a version of HTTP that the other side wants.
+    pub async fn call_speaking(&self, call: Call, speaks: Speaks) -> Result<Answer, OutboundError> {
         let (service, limit) = (call.service, call.timeout);
-        let result = match tokio::time::timeout(limit, self.send(call)).await {
+        let result = match tokio::time::timeout(limit, self.send(call, speaks)).await {
             Ok(result) => result,
             Err(_) => Err(OutboundError::Timeout(service.name(), limit)),
         };
@@ -138,18 +156,21 @@ impl Outbound {
         result
     }
 
-    fn client(&self, url: &Url) -> Result<&reqwest::Client, &String> {
-        let client = if url.scheme() == "http" {
-            self.plain.get_or_init(|| build(ClientBuilder::new().tls_certs_only(None)))
-        } else {
-            self.tls.get_or_init(|| build(ClientBuilder::new()))
+    fn client(&self, url: &Url, speaks: Speaks) -> Result<&reqwest::Client, &String> {
+        let plain = || ClientBuilder::new().tls_certs_only(None);
+        let client = match (url.scheme(), speaks) {
+            ("http", Speaks::Auto | Speaks::Http1) => self.plain.get_or_init(|| build(plain())),
+            ("http", Speaks::Http2) => self.plain_http2.get_or_init(|| build(plain().http2_prior_knowledge())),
+            // HTTP/2 alone would need an own client for a service that fails without: ALPN prefers it already.
+            (_, Speaks::Auto | Speaks::Http2) => self.tls.get_or_init(|| build(ClientBuilder::new())),
+            (_, Speaks::Http1) => self.tls_http1.get_or_init(|| build(ClientBuilder::new().http1_only())),
         };
         client.as_ref()
     }
 
-    async fn send(&self, call: Call) -> Result<Answer, OutboundError> {
+    async fn send(&self, call: Call, speaks: Speaks) -> Result<Answer, OutboundError> {
         let name = call.service.name();
-        let client = self.client(&call.url).map_err(|why| OutboundError::NoClient(why.clone()))?;
+        let client = self.client(&call.url, speaks).map_err(|why| OutboundError::NoClient(why.clone()))?;
         let request = client.request(call.method, call.url).headers(call.headers).body(call.body);
         let unreachable = |error: reqwest::Error| OutboundError::Unreachable(name, describe(error));
         let mut response = request.send().await.map_err(unreachable)?;

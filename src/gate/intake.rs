@@ -16,6 +16,8 @@ pub const MAX_BODY: u64 = 64 * 1024;
 pub enum Own {
     /// Whether the gateway is ready.
     Health,
+    /// Where Pub/Sub pushes entries of the write-ahead log back.
+    Playback,
     /// Part of sign-in.
     Login(login::Endpoint),
     /// The prefix with something unknown behind it.
@@ -31,6 +33,7 @@ impl Own {
         }
         Some(match rest {
             "/health" => Self::Health,
+            "/playback" => Self::Playback,
             _ => login::Endpoint::of(path).map_or(Self::Unknown, Self::Login),
         })
     }
@@ -56,6 +59,7 @@ mod tests {
     #[test]
     fn only_the_reserved_prefix_is_ours() {
         assert_eq!(Own::of("/.portcullis/health"), Some(Own::Health));
+        assert_eq!(Own::of("/.portcullis/playback"), Some(Own::Playback));
         assert_eq!(Own::of("/.portcullis/login"), Some(Own::Login(login::Endpoint::Login)));
         for unknown in ["/.portcullis", "/.portcullis/", "/.portcullis/health/", "/.portcullis/x"] {
             assert_eq!(Own::of(unknown), Some(Own::Unknown), "{unknown}");

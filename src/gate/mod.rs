@@ -6,6 +6,7 @@ pub mod access;
 pub mod explain;
 pub mod intake;
 pub mod location;
+pub mod record;
 pub mod refusal;
 pub mod request;
 
@@ -18,6 +19,7 @@ use http::Method;
 use self::access::{Caller, Permit, Presented, Source, is_allowed};
 use self::intake::Own;
 use self::location::{LocationId, Route, Router, allowed_methods};
+use self::record::{Pending, Recorder, What};
 use self::refusal::{Asker, Form, Refusal};
 use self::request::{NotCanonical, Path, RequestView, host_name};
 use crate::config::{Access, Allow, AllowEncoded, Config, Location};
@@ -31,6 +33,7 @@ pub struct Gate {
     config: Arc<Config>,
     router: Router,
     sign_in: Option<SignIn>,
+    recorder: Option<Recorder>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -47,6 +50,8 @@ pub struct SignIn {
 pub enum Decision {
     /// It goes to the upstream.
     Forward(Permit),
+    /// Its body is read here, and then [`Gate::finish`] decides.
+    Read(Pending),
     /// We answer it.
     Answer(Reply),
     /// We refuse it.
@@ -78,6 +83,8 @@ pub enum Step {
     Authenticate,
     /// The location admits the identity.
     Authorize,
+    /// A message is verified, adapted and kept.
+    Record,
     /// A token is minted for the upstream.
     Mint,
     /// The request goes to the upstream.
@@ -94,6 +101,7 @@ impl Step {
             Self::Route => "route",
             Self::Authenticate => "authenticate",
             Self::Authorize => "authorize",
+            Self::Record => "record",
             Self::Mint => "mint",
             Self::Forward => "forward",
             Self::Respond => "respond",
@@ -109,10 +117,16 @@ struct Trail {
 }
 
 impl Gate {
-    /// A gate for a configuration. `stopping` turns the health endpoint red.
-    pub fn new(config: Arc<Config>, sign_in: Option<SignIn>, stopping: Arc<AtomicBool>) -> Self {
+    /// A gate for a configuration. `recorder` is there as soon as a location reads bodies, and `stopping` turns the
+    /// health endpoint red.
+    pub fn new(
+        config: Arc<Config>,
+        sign_in: Option<SignIn>,
+        recorder: Option<Recorder>,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
         let router = Router::new(&config.locations);
-        Self { config, router, sign_in, stopping }
+        Self { config, router, sign_in, recorder, stopping }
     }
 
     /// Decides on a request.
@@ -125,6 +139,50 @@ impl Gate {
         Verdict { decision, location: trail.location, identity: trail.identity, step: trail.step }
     }
 
+    /// Decides on a request whose body was read because [`Gate::decide`] said so.
+    pub async fn finish(&self, pending: &Pending, view: &RequestView<'_>, now: UnixTime) -> Verdict {
+        let mut trail = Trail { step: Step::Record, ..Trail::default() };
+        let reply = match &pending.what {
+            What::Message { location, caller } => {
+                trail.location = Some(*location);
+                trail.identity = caller.as_ref().map(|caller| Arc::clone(&caller.identity));
+                self.record(*location, caller.as_ref(), view, now).await
+            }
+            What::Playback => match &self.recorder {
+                Some(recorder) => recorder.play_back(view, now).await,
+                None => Err(Refusal::NoLocation),
+            },
+        };
+        let decision = reply.map_or_else(Decision::Refuse, Decision::Answer);
+        Verdict { decision, location: trail.location, identity: trail.identity, step: trail.step }
+    }
+
+    /// The verdict on a request whose body could not be read.
+    pub fn refuse_pending(&self, pending: &Pending, refusal: Refusal) -> Verdict {
+        let (location, caller) = match &pending.what {
+            What::Message { location, caller } => (Some(*location), caller.as_ref()),
+            What::Playback => (None, None),
+        };
+        let identity = caller.map(|caller| Arc::clone(&caller.identity));
+        Verdict { decision: Decision::Refuse(refusal), location, identity, step: Step::Record }
+    }
+
+    async fn record(
+        &self,
+        id: LocationId,
+        caller: Option<&Caller>,
+        view: &RequestView<'_>,
+        now: UnixTime,
+    ) -> Result<Reply, Refusal> {
+        let found = self.location(id).zip(self.recorder.as_ref()).and_then(|(location, recorder)| {
+            Some((location, self.config.upstreams.get(location.upstream)?, recorder))
+        });
+        let Some((location, upstream, recorder)) = found else {
+            return Err(Refusal::Internal("BUG: a location reads bodies, and there is no recorder".to_owned()));
+        };
+        recorder.message((id, location, upstream), caller, view, now).await
+    }
+
     /// The location of an id.
     pub fn location(&self, id: LocationId) -> Option<&Location> {
         self.config.locations.get(id.0)
@@ -132,7 +190,8 @@ impl Gate {
 
     /// The largest body that is read here before deciding, when the request ends here.
     pub fn own_body_limit(&self, view: &RequestView<'_>) -> Option<u64> {
-        Own::of(&view.path.decoded).map(|_| intake::MAX_BODY)
+        // The caller of the playback endpoint is checked before its body, which may be large, is read.
+        Own::of(&view.path.decoded).filter(|own| *own != Own::Playback).map(|_| intake::MAX_BODY)
     }
 
     /// The answer to a refusal, in the form that the caller understands.
@@ -148,6 +207,9 @@ impl Gate {
         trail: &mut Trail,
     ) -> Result<Decision, Refusal> {
         if let Some(own) = Own::of(&view.path.decoded) {
+            if own == Own::Playback {
+                return Box::pin(self.admit_push(view, now)).await.map(Decision::Read);
+            }
             // Boxed, like all that is rare: the future of the common case is allocated for each request.
             return Box::pin(self.answer_own(own, view, now)).await.map(Decision::Answer);
         }
@@ -155,15 +217,30 @@ impl Gate {
         trail.location = Some(id);
         let location =
             self.location(id).ok_or_else(|| Refusal::Internal("BUG: no such location".to_owned()))?;
-        match &location.access {
-            Access::Public => Ok(Decision::Forward(Permit::new(id, None))),
-            Access::Google(allow) => self.admit_caller(id, allow, view, now, trail).await,
+        match (&location.access, &location.message) {
+            (Access::Public, None) => Ok(Decision::Forward(Permit::new(id, None))),
+            (Access::Google(allow), _) => self.admit_caller((id, location), allow, view, now, trail).await,
+            (Access::Public | Access::Webhook(_), Some(message)) => {
+                Ok(Decision::Read(Pending::message(id, message, None)))
+            }
+            (Access::Webhook(_), None) => Err(Refusal::Internal("BUG: a webhook whose body is not read".to_owned())),
         }
+    }
+
+    /// The playback endpoint takes POST alone, and nothing is there unless Pub/Sub pushes.
+    async fn admit_push(&self, view: &RequestView<'_>, now: UnixTime) -> Result<Pending, Refusal> {
+        let Some(recorder) = self.recorder.as_ref().filter(|recorder| recorder.push.is_some()) else {
+            return Err(Refusal::NoLocation);
+        };
+        if *view.method != Method::POST {
+            return Err(Refusal::MethodNotAllowed("POST".to_owned()));
+        }
+        recorder.admit_push(view, now).await.unwrap_or(Err(Refusal::NoLocation))
     }
 
     async fn admit_caller(
         &self,
-        id: LocationId,
+        (id, location): (LocationId, &Location),
         allow: &Allow,
         view: &RequestView<'_>,
         now: UnixTime,
@@ -192,7 +269,10 @@ impl Gate {
         {
             return Ok(Decision::Answer(reply));
         }
-        Ok(Decision::Forward(Permit::new(id, Some(caller))))
+        Ok(match &location.message {
+            Some(message) => Decision::Read(Pending::message(id, message, Some(caller))),
+            None => Decision::Forward(Permit::new(id, Some(caller))),
+        })
     }
 
     /// Browsers send cookies with WebSocket handshakes of any page, and no preflight. So the handshake must
@@ -211,7 +291,7 @@ impl Gate {
     async fn answer_own(&self, own: Own, view: &RequestView<'_>, now: UnixTime) -> Result<Reply, Refusal> {
         match own {
             Own::Health => Ok(intake::health(self.stopping.load(Ordering::Acquire))),
-            Own::Unknown => Err(Refusal::NoLocation),
+            Own::Playback | Own::Unknown => Err(Refusal::NoLocation),
             Own::Login(endpoint) => match &self.sign_in {
                 Some(sign_in) => {
                     Ok(sign_in.login.answer(endpoint, &visit(view, &self.origin(view)?), now).await)

@@ -56,6 +56,28 @@ pub enum Refusal {
     UpstreamInvalid(String),
     /// Cloud Run's front door refused the token that we minted.
     UpstreamRefusedToken,
+    /// No signature of the message is good; why is for the log.
+    BadSignature(String),
+    /// The signing secret could not be read.
+    SecretUnavailable(String),
+    /// The body is not what its type says.
+    InvalidBody(String),
+    /// The body has a `Content-Encoding` that is not understood.
+    UnsupportedEncoding,
+    /// The body is too large when it is decompressed.
+    DecodedTooLarge,
+    /// The location's adapter does not want the message: its own words.
+    AdapterRejected(String),
+    /// The location's adapter failed.
+    AdapterFailed(String),
+    /// Too many messages wait for an adapter.
+    AdapterBusy(String),
+    /// The write-ahead log has as many bytes as it may have.
+    WalFull(String),
+    /// The write-ahead log could not keep the message.
+    WalUnavailable(String),
+    /// Somebody else than the push subscription calls the playback endpoint.
+    PushRefused(VerifyError),
     /// A mistake of ours.
     Internal(String),
 }
@@ -150,6 +172,37 @@ impl Refusal {
             Self::UpstreamRefusedToken => {
                 row(S::BAD_GATEWAY, "upstream_refused_token", "The service does not accept this gateway", 14)
             }
+            Self::BadSignature(_) => row(S::FORBIDDEN, "bad_signature", "The signature is not good", 7),
+            Self::SecretUnavailable(_) => later(
+                S::SERVICE_UNAVAILABLE,
+                "secret_unavailable",
+                "The signature cannot be checked at the moment",
+                14,
+                5,
+            ),
+            Self::InvalidBody(_) => row(S::BAD_REQUEST, "invalid_body", "The request body is not valid", 3),
+            Self::UnsupportedEncoding => {
+                row(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "The body's encoding is not supported", 3)
+            }
+            Self::DecodedTooLarge => {
+                row(S::PAYLOAD_TOO_LARGE, "decoded_too_large", "The decompressed body is too large", 8)
+            }
+            Self::AdapterRejected(_) => {
+                row(S::UNPROCESSABLE_ENTITY, "adapter_rejected", "The message is not wanted here", 3)
+            }
+            Self::AdapterFailed(_) => {
+                row(S::INTERNAL_SERVER_ERROR, "adapter_failed", "The message could not be adapted", 13)
+            }
+            Self::AdapterBusy(_) => {
+                later(S::SERVICE_UNAVAILABLE, "adapter_busy", "Too many messages at the moment", 14, 5)
+            }
+            Self::WalFull(_) => {
+                later(S::SERVICE_UNAVAILABLE, "wal_full", "The message cannot be kept at the moment", 8, 60)
+            }
+            Self::WalUnavailable(_) => {
+                later(S::SERVICE_UNAVAILABLE, "wal_unavailable", "The message cannot be kept at the moment", 14, 5)
+            }
+            Self::PushRefused(_) => row(S::FORBIDDEN, "push_refused", "Only the push subscription may call this", 7),
             Self::Internal(_) => {
                 row(S::INTERNAL_SERVER_ERROR, "internal", "Something went wrong in the gateway", 13)
             }
@@ -188,6 +241,24 @@ impl Refusal {
             Self::UpstreamRefusedToken => {
                 "The service behind this gateway refused the gateway's own credential; its operator has to let the gateway in.".to_owned()
             }
+            Self::BadSignature(_) => {
+                "The message must be signed with the secret that is configured here, and be fresh.".to_owned()
+            }
+            Self::SecretUnavailable(_) => {
+                "The gateway could not read the signing secret. The signature may well be good; try again in a moment.".to_owned()
+            }
+            Self::InvalidBody(why) => format!("{}.", capitalised(why)),
+            Self::UnsupportedEncoding => "Send the body plain, or compressed with gzip or deflate.".to_owned(),
+            Self::DecodedTooLarge => "Send a smaller body.".to_owned(),
+            Self::AdapterRejected(why) => why.clone(),
+            Self::AdapterFailed(_) => {
+                "The program that adapts messages here failed. Its operator finds the reason in the log under this request id.".to_owned()
+            }
+            Self::AdapterBusy(_) => "Try again in a moment.".to_owned(),
+            Self::WalFull(_) | Self::WalUnavailable(_) => {
+                "Nothing was kept. Send the message again later.".to_owned()
+            }
+            Self::PushRefused(why) => format!("{}.", capitalised(&why.to_string())),
             Self::Internal(_) => "The gateway made a mistake. Its log says more under this request id.".to_owned(),
         }
     }
@@ -199,12 +270,20 @@ impl Refusal {
             | Self::MintUnavailable(cause)
             | Self::UpstreamUnreachable(cause)
             | Self::UpstreamInvalid(cause)
+            | Self::BadSignature(cause)
+            | Self::SecretUnavailable(cause)
+            | Self::InvalidBody(cause)
+            | Self::AdapterRejected(cause)
+            | Self::AdapterFailed(cause)
+            | Self::AdapterBusy(cause)
+            | Self::WalFull(cause)
+            | Self::WalUnavailable(cause)
             | Self::Internal(cause) => Some(cause.into()),
             Self::UpstreamRefusedToken => Some(
                 "Cloud Run refused the minted token: check the audience, and that the gateway's service account has roles/run.invoker".into(),
             ),
             Self::NotCanonical(why) => Some(why.to_string().into()),
-            Self::InvalidCredential(why) => Some(why.to_string().into()),
+            Self::InvalidCredential(why) | Self::PushRefused(why) => Some(why.to_string().into()),
             Self::AmbiguousCredential
             | Self::HeadTooLarge
             | Self::BodyTooLarge(_)
@@ -216,6 +295,8 @@ impl Refusal {
             | Self::Throttled
             | Self::Forbidden { .. }
             | Self::CrossOrigin
+            | Self::UnsupportedEncoding
+            | Self::DecodedTooLarge
             | Self::UpstreamTimeout => None,
         }
     }

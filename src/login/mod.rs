@@ -91,12 +91,13 @@ impl Login {
     /// is just one: Google then offers no others. `revoker` is asked when somebody withdraws the gateway's access.
     pub fn new(
         google: &config::Google,
+        authorization: &Url,
         login: &config::Login,
         hosted_domain: Option<String>,
         provider: Arc<dyn IdentityProvider>,
         revoker: Arc<dyn Revoke>,
     ) -> Self {
-        let authorization = google.endpoints.authorization.clone();
+        let authorization = authorization.clone();
         Self {
             names: CookieNames::of(&login.cookie),
             flow: login.flow,

@@ -4,6 +4,7 @@
 //! There is one token for each audience. Near its end one request starts its renewal while others use what is
 //! still valid; only without a valid token does anybody wait, and then all wait for the same answer.
 
+mod front_door;
 mod metadata;
 
 use std::collections::HashMap;
@@ -18,6 +19,8 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 
 use crate::time::UnixTime;
+
+pub use front_door::is_front_door_refusal;
 
 /// The metadata server hands out the same token until four minutes before its end, so asking earlier is in
 /// vain (on Cloud Run; five minutes elsewhere).

@@ -11,6 +11,7 @@ use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::{Context, Proxy};
+use crate::gate::record::Pending;
 use crate::gate::refusal::Refusal;
 use crate::gate::request::{
     NotCanonical, Path, RequestView, check_framing, check_query, is_host, split_target,
@@ -23,6 +24,8 @@ use crate::trace::{REQUEST_ID, Trace};
 const MAX_HEAD: usize = 64 * 1024;
 /// Limit on reading a body that ends here.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same for messages, which may be larger.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the rest of a request that was answered already is waited for.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -44,6 +47,10 @@ impl Proxy {
                 ctx.permit = Some(permit);
                 Ok(false)
             }
+            Decision::Read(_) => {
+                let bug = Refusal::Internal("BUG: the body was not read".to_owned());
+                Box::pin(self.refuse(session, ctx, bug)).await.map(|()| true)
+            }
             Decision::Answer(reply) => Box::pin(write(session, ctx, reply)).await.map(|()| true),
             Decision::Refuse(refusal) => Box::pin(self.refuse(session, ctx, refusal)).await.map(|()| true),
         }
@@ -53,12 +60,26 @@ impl Proxy {
     async fn verdict(&self, session: &mut Session, ctx: &Context) -> Result<Verdict, Refusal> {
         let head = view(session, ctx)?;
         let Some(limit) = self.gate.own_body_limit(&head) else {
-            return Ok(self.gate.decide(&head, ctx.now).await);
+            let verdict = self.gate.decide(&head, ctx.now).await;
+            return match &verdict.decision {
+                // Boxed, like all that is rare: the future of the common case is allocated for each request.
+                Decision::Read(pending) => Ok(Box::pin(self.read_and_finish(session, ctx, pending)).await),
+                Decision::Forward(_) | Decision::Answer(_) | Decision::Refuse(_) => Ok(verdict),
+            };
         };
-        // Boxed, like all that is rare: the future of the common case is allocated for each request.
-        let body = Box::pin(own_body(session, limit)).await?;
+        let body = Box::pin(own_body(session, limit, BODY_TIMEOUT)).await?;
         let whole = RequestView { body, ..view(session, ctx)? };
         Ok(Box::pin(self.gate.decide(&whole, ctx.now)).await)
+    }
+
+    /// Reads a body that the gate asked for, and lets it decide.
+    async fn read_and_finish(&self, session: &mut Session, ctx: &Context, pending: &Pending) -> Verdict {
+        let body = own_body(session, pending.limit, MESSAGE_TIMEOUT).await;
+        let whole = body.and_then(|body| Ok(RequestView { body, ..view(session, ctx)? }));
+        match whole {
+            Ok(whole) => self.gate.finish(pending, &whole, ctx.now).await,
+            Err(refusal) => self.gate.refuse_pending(pending, refusal),
+        }
     }
 
     /// Writes the answer to a refusal and remembers it for the log.
@@ -107,12 +128,12 @@ impl Proxy {
     }
 }
 
-/// The body of a request to one of our own endpoints.
-async fn own_body(session: &mut Session, limit: u64) -> Result<Bytes, Refusal> {
+/// The body of a request that ends here.
+async fn own_body(session: &mut Session, limit: u64, time: Duration) -> Result<Bytes, Refusal> {
     if content_length(session).is_some_and(|length| length > limit) {
         return Err(Refusal::BodyTooLarge(limit));
     }
-    tokio::time::timeout(BODY_TIMEOUT, read_body(session, limit)).await.unwrap_or(Err(Refusal::BodyTimeout))
+    tokio::time::timeout(time, read_body(session, limit)).await.unwrap_or(Err(Refusal::BodyTimeout))
 }
 
 async fn read_body(session: &mut Session, limit: u64) -> Result<Bytes, Refusal> {

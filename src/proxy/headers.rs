@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 
 use http::header::{
-    ALT_SVC, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, SERVER, SET_COOKIE, WWW_AUTHENTICATE,
+    ALT_SVC, AUTHORIZATION, COOKIE, HOST, SET_COOKIE,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{ErrorType, OrErr, Result};
 use pingora_proxy::Session;
@@ -198,25 +198,6 @@ pub(super) fn prepare_response(
         }
     }
     response.insert_header("X-Request-Id", id.clone())
-}
-
-/// Whether Cloud Run's front end, not the service behind it, says no: our token was refused. The front end
-/// marks the service's own answers with a trace, and its own not.
-pub(super) fn is_front_door_refusal(response: &ResponseHeader) -> bool {
-    let text = |name: &HeaderName| {
-        response.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    };
-    match response.status {
-        StatusCode::UNAUTHORIZED => {
-            text(&WWW_AUTHENTICATE).contains("error_description=\"The access token could not be verified\"")
-        }
-        StatusCode::FORBIDDEN => {
-            text(&SERVER) == "Google Frontend"
-                && text(&CONTENT_TYPE).starts_with("text/html")
-                && !response.headers.contains_key("x-cloud-trace-context")
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use crate::gate::refusal::Refusal;
 use crate::gate::{Gate, Step};
 use crate::identity::{Identity, VerifyError};
 use crate::login::CookieNames;
-use crate::mint::Mint;
+use crate::mint::{Mint, is_front_door_refusal};
 use crate::telemetry::logger::RequestLog;
 use crate::telemetry::metrics::Metrics;
 use crate::time::UnixTime;
@@ -180,7 +180,7 @@ impl Proxy {
         if let Some(why) = framing::unsound(response, upgrade) {
             return Self::fail(ctx, Refusal::UpstreamInvalid(why.to_owned()));
         }
-        if ctx.token.is_some() && headers::is_front_door_refusal(response) {
+        if ctx.token.is_some() && is_front_door_refusal(response.status, &response.headers) {
             if let Some(audience) = &self.target(ctx)?.2.audience {
                 self.mint.discard(audience, ctx.now);
             }

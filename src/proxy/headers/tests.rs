@@ -123,24 +123,3 @@ fn an_upstream_can_set_cookies_but_not_ours() {
     assert!(!answer.headers.contains_key("alt-svc"));
     assert_eq!(answer.headers.get(REQUEST_ID).unwrap(), id);
 }
-
-#[test]
-fn only_cloud_run_s_front_door_refuses_our_token() {
-    let challenge =
-        "Bearer error=\"invalid_token\" error_description=\"The access token could not be verified\"";
-    let front = ("server", "Google Frontend");
-    let html = ("content-type", "text/html; charset=UTF-8");
-    assert!(is_front_door_refusal(&response(401, &[("www-authenticate", challenge)])));
-    assert!(is_front_door_refusal(&response(403, &[front, html])));
-    let others = [
-        response(401, &[("www-authenticate", "Bearer")]),
-        response(401, &[front, html]),
-        response(403, &[html]),
-        response(403, &[front, ("content-type", "application/json")]),
-        response(403, &[front, html, ("x-cloud-trace-context", "1/2")]),
-        response(200, &[("www-authenticate", challenge), front, html]),
-    ];
-    for other in others {
-        assert!(!is_front_door_refusal(&other), "{other:?}");
-    }
-}
