@@ -136,6 +136,8 @@ async fn large_messages_pass_through_the_pipe() {
     let adapters = adapters(&[ECHO], limits());
     let body = format!("[\"{}\"]", "x".repeat(3_000_000));
     assert_eq!(run(&adapters, 0, &body).await, json(&body));
+    let body = " ".repeat(limits().body + 1);
+    assert_eq!(run(&adapters, 0, &body).await, Err(AdaptError::TooLarge));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,4 +319,77 @@ mod talk {
         bytes(&mut frame, body);
         send(input, &frame);
     }
+}
+
+/// Runs `portcullis adapt`: exit code, standard output, standard error.
+fn command(program: &str, arguments: &[&str], body: &str) -> (Option<i32>, String, String) {
+    use std::io::Write as _;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("p.jq"), program).unwrap();
+    std::fs::write(directory.path().join("body"), body).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command.current_dir(directory.path()).args(["adapt", "p.jq"]).args(arguments);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that does not read its input has ended by now, perhaps.
+    let _ = child.stdin.take().unwrap().write_all(body.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_program_can_be_tried_out() {
+    let body = "{\"a\":1}";
+    let out = |text: &str| (Some(0), text.to_owned(), String::new());
+    let error = |code: i32, text: &str| (Some(code), String::new(), format!("{text}\n"));
+    assert_eq!(command(".json", &[], body), out("{\"a\":1}\n"));
+    assert_eq!(
+        command(
+            "[.method, .path, .query, .headers[\"x-a\"], .form.a]",
+            &[
+                "--method",
+                "PUT",
+                "--path",
+                "/x",
+                "--query",
+                "q=1",
+                "--header",
+                "X-A: 1",
+                "--header",
+                "content-type: application/x-www-form-urlencoded",
+                "--body",
+                "body"
+            ],
+            "a=b",
+        ),
+        out("[\"PUT\",\"/x\",{\"q\":\"1\"},\"1\",\"b\"]\n")
+    );
+    assert_eq!(command(".json.b", &["--request", "body"], "{\"json\":{\"b\":2}}"), out("2\n"));
+    assert_eq!(
+        command("empty", &[], body),
+        error(0, "(nothing: the message would be acknowledged and dropped)")
+    );
+    assert_eq!(
+        command("foo, $x", &[], body),
+        error(2, "p.jq:1:1: there is no filter `foo` without arguments\np.jq:1:6: there is no variable `$x`")
+    );
+    assert_eq!(
+        command("error(\"no\")", &[], body),
+        error(1, "422 Unprocessable Entity; the sender is told: no")
+    );
+    assert_eq!(
+        command(".json.a.b", &[], body),
+        error(1, "500 Internal Server Error; the log says: p.jq: cannot index 1 with \"b\"")
+    );
+    let (code, _, complaint) = command(".", &[], "{");
+    assert_eq!(code, Some(1));
+    assert!(
+        complaint.starts_with("400 Bad Request; the sender is told: the body is not JSON"),
+        "{complaint}"
+    );
+    let (code, _, complaint) = command(".", &["--header", "nonsense"], "{}");
+    assert_eq!((code, complaint.as_str()), (Some(1), "`nonsense` is no header; write `Name: value`\n"));
+    let (code, _, complaint) = command(".", &["--request", "nowhere"], "{}");
+    assert!(code == Some(1) && complaint.starts_with("nowhere: "), "{complaint}");
 }

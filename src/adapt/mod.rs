@@ -105,8 +105,8 @@ pub enum AdaptError {
     /// The body has a `Content-Encoding` other than gzip and deflate.
     #[error("the Content-Encoding is not one of gzip, deflate, identity")]
     UnsupportedEncoding,
-    /// The body is too large when it is decompressed.
-    #[error("the decompressed body is too large")]
+    /// The body is too large, perhaps only when it is decompressed.
+    #[error("the body is too large")]
     TooLarge,
     /// The program raised `error(…)`: its message, in at most 500 characters.
     #[error("{0}")]
@@ -166,6 +166,8 @@ impl From<Unreadable> for AdaptError {
 /// All programs of a configuration, and the processes that evaluate them.
 pub struct Adapters {
     names: Vec<String>,
+    /// Largest body.
+    largest: usize,
     pool: Pool,
 }
 
@@ -189,7 +191,7 @@ impl Adapters {
         }
         let hello = Hello::encode(&limits, sources).ok_or_else(|| vec![first.whole("is too long")])?;
         let names = sources.iter().map(|source| source.name.clone()).collect();
-        Ok(Self { names, pool: Pool::new(worker, hello, limits) })
+        Ok(Self { names, largest: limits.body, pool: Pool::new(worker, hello, limits) })
     }
 
     /// Starts the first worker ahead of the first message. The error is for the log.
@@ -203,6 +205,9 @@ impl Adapters {
     pub async fn run(&self, adapter: usize, request: &Request<'_>) -> Result<Output, AdaptError> {
         let name =
             self.names.get(adapter).ok_or_else(|| AdaptError::Failed("BUG: no such adapter".to_owned()))?;
+        if request.body.len() > self.largest {
+            return Err(AdaptError::TooLarge);
+        }
         let frame = frame::encode_message(adapter, request).ok_or(AdaptError::TooLarge)?;
         match self.pool.exchange(&frame).await.map_err(|error| error.of(name))? {
             Reply::Json(json) => Ok(Output::Json(json)),

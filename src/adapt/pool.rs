@@ -175,6 +175,8 @@ impl Worker {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // Ctrl-C in a terminal is for the gateway, which lets evaluations finish.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
         match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {

@@ -189,7 +189,8 @@ fn similar(name: &str) -> Option<String> {
     let arities: Vec<String> =
         known.iter().filter(|(other, _)| other == name).map(|(_, arguments)| arguments.to_string()).collect();
     if !arities.is_empty() {
-        return Some(format!("`{name}` takes {} arguments; they are separated by `;`", arities.join(" or ")));
+        let arguments = if arities == ["1"] { "argument" } else { "arguments, separated by `;`" };
+        return Some(format!("`{name}` takes {} {arguments}", arities.join(" or ")));
     }
     let distance = |other: &String| strsim::damerau_levenshtein(name, other);
     let (best, _) = known.iter().min_by_key(|(other, _)| distance(other))?;

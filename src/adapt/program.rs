@@ -15,9 +15,11 @@ use super::problem::{self, AdapterProblem};
 use super::{json, redact};
 use crate::config::AdapterSource;
 
-/// Stack of a thread that compiles or evaluates: jaq recurses natively. Only what is used costs memory.
+/// Stack of a thread that evaluates: jaq recurses natively. Only what is used costs memory.
 pub(super) const STACK: usize = 128 * 1024 * 1024;
-/// Longest program in bytes. The stack is enough for any program of this length.
+/// Stack of the gateway's own thread that compiles, so that no program within the limit overflows it.
+const LARGE_STACK: usize = 512 * 1024 * 1024;
+/// Longest program in bytes.
 const MAX_PROGRAM: usize = 32 * 1024;
 /// Longest message of `error(…)` in characters.
 const MAX_MESSAGE: usize = 500;
@@ -164,7 +166,7 @@ pub(super) fn names() -> Vec<(String, usize)> {
 /// Does something that may recurse deeply, on a stack that is large enough.
 pub(super) fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
-        let builder = std::thread::Builder::new().name("adapter".to_owned()).stack_size(STACK);
+        let builder = std::thread::Builder::new().name("adapter".to_owned()).stack_size(LARGE_STACK);
         let thread = builder.spawn_scoped(scope, work).map_err(|error| error.to_string())?;
         thread.join().map_err(|_| "the interpreter panicked".to_owned())
     })
