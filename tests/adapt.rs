@@ -1,10 +1,5 @@
 //! Adapters in their worker processes: the real binary, and programs that misbehave.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed, and a panic says where"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, and a panic says where")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
 mod adapters;
+mod any;
 mod input;
 mod programs;
 

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::super::command::{self, Trial, Tried};
 use super::super::{Adapters, Limits, WorkerCommand};
 use super::*;
 
@@ -140,11 +141,8 @@ fn errors_are_the_programs_own_or_its_faults() {
     assert_eq!(of_json("error(null)", "1"), rejected("null"));
     assert_eq!(of_json("try error(\"x\") catch error(\"y\")", "1"), rejected("y"));
     assert_eq!(of_json("1, error(\"late\")", "1"), rejected("late"));
-    assert_eq!(
-        of_json("try error(\"x\") catch (1 | keys)", "1")
-            .is_err_and(|error| matches!(error, Failure::Failed(_))),
-        true
-    );
+    let caught = of_json("try error(\"x\") catch (1 | keys)", "1");
+    assert!(matches!(caught, Err(Failure::Failed(_))), "{caught:?}");
     assert_eq!(of_json(".json | .a", "1"), failed("cannot index 1 with \"a\""));
     assert_eq!(of_json(".json | tonumber", "\"null\""), failed("cannot parse as number"));
     assert_eq!(of_json("{} | keys | .[0] | error_empty", "1"), failed("null"));
@@ -184,4 +182,14 @@ fn what_json_cannot_express_is_no_result() {
         let Err(Failure::Failed(text)) = result else { panic!("{program}: {result:?}") };
         assert!(text.starts_with("has a result that JSON cannot express"), "{text}");
     }
+}
+
+#[test]
+fn a_terminal_gets_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let body = directory.path().join("body");
+    std::fs::write(&body, "{\"a\":[1,{}]}").unwrap();
+    let trial = Trial { body: Some(body), indented: true, ..Trial::default() };
+    let expected = "{\n  \"a\": [\n    1,\n    {}\n  ]\n}";
+    assert_eq!(command::run(&source(".json"), &trial), Tried::Result(expected.to_owned()));
 }
