@@ -1,5 +1,6 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
+pub mod adapt;
 pub mod admin;
 pub mod app;
 pub mod config;

@@ -1,12 +1,13 @@
-//! The command line: four commands, and the exit codes 0 (done), 1 (could not start) and 2 (wrong
+//! The command line: its commands, and the exit codes 0 (done), 1 (could not start) and 2 (wrong
 //! configuration or usage).
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use http::Method;
+use portcullis::adapt::command::{self, Trial, Tried};
 use portcullis::app::{self, Platform};
 use portcullis::config::{self, Config, Environment};
 use portcullis::gate::explain::{Question, explain};
@@ -61,6 +62,11 @@ enum Command {
         /// Path of the request, such as /app, with a query if wanted
         path: String,
     },
+    /// Run an adapter, a jq program, on one message and print the body that it makes
+    Adapt(Adapt),
+    /// Evaluate adapters for the gateway that started this process
+    #[command(hide = true)]
+    AdaptWorker,
     /// Serve with a stand-in for Google and an echo upstream, all on this machine; needs no account, start here
     #[cfg(feature = "dev")]
     Dev {
@@ -71,6 +77,31 @@ enum Command {
         #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
         listen: Option<std::net::SocketAddr>,
     },
+}
+
+#[derive(Args)]
+struct Adapt {
+    /// The program
+    #[arg(value_name = "PROGRAM.jq")]
+    program: PathBuf,
+    /// File with the body [default: standard input]
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// A header of the message; may be repeated [default: Content-Type: application/json]
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// Request method
+    #[arg(long, default_value = "POST")]
+    method: String,
+    /// Path of the request
+    #[arg(long, default_value = "/")]
+    path: String,
+    /// Query of the request, without `?`
+    #[arg(long)]
+    query: Option<String>,
+    /// File with the program's whole input: {"method", "path", "query", "headers", "form", "json", "text"}
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["body", "headers", "method", "path", "query"])]
+    request: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -86,6 +117,8 @@ fn main() -> ExitCode {
                 ExitCode::SUCCESS
             })
         }
+        Command::Adapt(arguments) => adapt(arguments),
+        Command::AdaptWorker => ExitCode::from(portcullis::adapt::work()),
         #[cfg(feature = "dev")]
         Command::Dev { config, listen } => {
             match portcullis::dev::run(config.as_deref(), listen, &environment) {
@@ -93,6 +126,31 @@ fn main() -> ExitCode {
                 Err(error) => complain(&error.to_string(), error.exit_code()),
             }
         }
+    }
+}
+
+fn adapt(arguments: Adapt) -> ExitCode {
+    let source = match command::source(&arguments.program) {
+        Ok(source) => source,
+        Err(error) => return complain(&error, 2),
+    };
+    let trial = Trial {
+        input: arguments.request,
+        body: arguments.body,
+        headers: arguments.headers,
+        method: arguments.method,
+        path: arguments.path,
+        query: arguments.query,
+        indented: std::io::stdout().is_terminal(),
+    };
+    match command::run(&source, &trial) {
+        Tried::Result(text) => {
+            print(&format!("{text}\n"));
+            ExitCode::SUCCESS
+        }
+        Tried::Nothing => complain("(nothing: the message would be acknowledged and dropped)", 0),
+        Tried::Problems(text) => complain(&text, 2),
+        Tried::Failed(text) => complain(&text, 1),
     }
 }
 
