@@ -4,9 +4,11 @@
 //! entry names a location and a path below it, never a host, so that a forged one cannot choose where it goes.
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 pub mod disk;
 mod entry;
+#[cfg(test)]
+pub(crate) mod memory;
 
 use async_trait::async_trait;
 use thiserror::Error;

@@ -32,7 +32,7 @@ const MAX_HANDED: u64 = 64 * 1024 * 1024;
 
 /// What the thread is asked to do.
 pub(super) enum Command {
-    Record(New),
+    Record(Box<New>),
     Take(Taker),
     Settle(u64),
     Postpone(u64, UnixTime),
@@ -153,7 +153,7 @@ impl Keeper {
         let (mut news, mut stop) = (Vec::new(), false);
         for command in batch {
             match command {
-                Command::Record(new) => news.push(new),
+                Command::Record(new) => news.push(*new),
                 Command::Take(taker) => self.takers.push(taker),
                 Command::Settle(sequence) => {
                     let now = self.now();

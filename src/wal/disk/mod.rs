@@ -174,7 +174,7 @@ impl Wal for Disk {
         entry.body = Bytes::new();
         let sum = crc32c::crc32c(&bytes);
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Record(New { entry, sum, bytes, reply }))?;
+        self.send(Command::Record(Box::new(New { entry, sum, bytes, reply })))?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 

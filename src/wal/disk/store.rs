@@ -150,6 +150,14 @@ impl Store {
         guarded(|| self.database.check_integrity().map_err(of))
     }
 
+    /// Pretends that another program wrote the file.
+    #[cfg(test)]
+    pub(super) fn set_version(&self, version: u64) {
+        let write = self.database.begin_write().unwrap();
+        write.open_table(META).unwrap().insert("format", version).unwrap();
+        write.commit().unwrap();
+    }
+
     /// Makes the file smaller if little of it is in use. `used` are the bytes of its entries. Tells the bytes before and
     /// after, if it did.
     pub(super) fn compact(&mut self, used: u64) -> Result<Option<(u64, u64)>, StoreError> {
