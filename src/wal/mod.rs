@@ -3,6 +3,7 @@
 //! Whoever records an entry gets an answer when it is durable and not before. Entries come back at least once. An
 //! entry names a location and a path below it, never a host, so that a forged one cannot choose where it goes.
 
+pub mod console;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod disk;

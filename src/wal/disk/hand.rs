@@ -33,7 +33,8 @@ impl Handed {
 
 impl Drop for Handed {
     fn drop(&mut self) {
-        let numbers: Vec<u64> = self.deliveries.iter().filter_map(|delivery| number(&delivery.handle)).collect();
+        let numbers: Vec<u64> =
+            self.deliveries.iter().filter_map(|delivery| number(&delivery.handle)).collect();
         if !numbers.is_empty() {
             // When the thread has ended, so has the log.
             let _ = self.back.send(Command::Return(numbers));

@@ -17,7 +17,7 @@ use super::gather::gather;
 use super::hand::{Handed, Taker};
 use super::record::{self, Record};
 use super::state::State;
-use super::store::{Change, Store, StoreError};
+use super::store::{Change, Kept, Store, StoreError};
 use crate::time::UnixTime;
 use crate::wal::{Delivery, Entry, Handle, Recorded, Stats, WalError};
 
@@ -248,6 +248,17 @@ impl Keeper {
         result
     }
 
+    /// Makes the changes that wait durable, if there are any.
+    pub(super) fn flush(&mut self) -> Result<(), WalError> {
+        if self.pending.is_empty() { Ok(()) } else { self.commit(&[]) }
+    }
+
+    /// The record of an entry or dead letter, and what it belongs to.
+    pub(super) fn find(&mut self, sequence: u64) -> Result<Option<(Kept, Vec<u8>)>, WalError> {
+        let found = self.store()?.find(sequence);
+        found.map_err(|error| self.broke(&error, &[]))
+    }
+
     /// The store, opened anew if it has failed.
     pub(super) fn store(&mut self) -> Result<&Store, WalError> {
         if let Shelf::Broken { why, not_before } = &self.shelf {
@@ -305,15 +316,15 @@ impl Keeper {
     }
 
     fn read(&mut self, sequence: u64) -> Result<Delivery, WalError> {
-        let found = self.store()?.find(sequence);
-        let found = found.map_err(|error| self.broke(&error, &[]))?;
+        let found = self.find(sequence)?;
         let directory = self.place.directory.display();
         let bytes = found.map(|(_, bytes)| bytes).ok_or_else(|| {
             WalError::Unavailable(format!("{directory}: entry #{sequence} is gone from the file"))
         })?;
         let entry = record::open(sequence, &bytes)
             .map_err(|damage| WalError::Unavailable(format!("{directory}: {damage}. {REMEDY}")))?;
-        let attempt = self.state.schedule.get(sequence).map_or(0, |waiting| waiting.attempts).saturating_add(1);
+        let attempt =
+            self.state.schedule.get(sequence).map_or(0, |waiting| waiting.attempts).saturating_add(1);
         Ok(Delivery { entry, attempt, handle: Handle::Sequence(sequence) })
     }
 

@@ -73,6 +73,9 @@ impl Known {
 
     /// The entries in the log whose ids begin with these hexadecimal digits, at most `most`.
     pub(super) fn beginning_with(&self, digits: &str, most: usize) -> Vec<u64> {
+        if let Ok(id) = digits.parse::<EntryId>() {
+            return self.ids.get(&id).copied().filter(|sequence| *sequence != GONE).into_iter().collect();
+        }
         let in_log = self.ids.iter().filter(|(_, sequence)| **sequence != GONE);
         let found = in_log.filter(|(id, _)| id.to_string().starts_with(digits));
         found.map(|(_, sequence)| *sequence).take(most).collect()

@@ -9,6 +9,7 @@
 mod backend;
 mod gather;
 mod hand;
+mod inspect;
 mod keeper;
 mod known;
 mod record;
@@ -33,9 +34,12 @@ use self::hand::{Taker, number};
 use self::keeper::{Clock, Command, Keeper, New, REMEDY};
 use self::state::State;
 use self::store::{Store, StoreError};
+use super::console::Control;
 use super::{Delivery, Entry, Recorded, Stats, Wal, WalError};
 use crate::config::DiskStore;
 use crate::time::UnixTime;
+
+pub(super) use self::inspect::{Console, Outcome};
 
 /// Most bytes of one entry. The gateway's limits for bodies are far below.
 const MAX_ENTRY: u64 = 64 * 1024 * 1024;
@@ -90,13 +94,43 @@ pub struct Disk {
     commands: Sender<Command>,
     thread: Option<JoinHandle<()>>,
     stats: Arc<Mutex<Stats>>,
+    /// For operators while the gateway runs.
+    control: Option<Control>,
 }
 
 impl Disk {
-    /// Opens the log, or begins one, and checks all that is in it. Reads the whole file.
+    /// Opens the log, or begins one, and checks all that is in it. Reads the whole file. From then on it answers
+    /// `portcullis wal` on a socket in the directory.
     pub fn open(store: &DiskStore) -> Result<Self, OpenError> {
         let place = Place::new(&store.directory);
-        Self::start(place, store.max_size, Arc::new(UnixTime::now))
+        let mut log = Self::start(place, store.max_size, Arc::new(UnixTime::now))?;
+        // A directory whose path is too long for a socket, or whose file system has none, is good for a log all the same.
+        match Control::start(&store.directory, log.console()) {
+            Ok(control) => log.control = Some(control),
+            Err(error) => log::warn!(
+                "`portcullis wal` works only while this gateway is stopped: no socket in {}: {error}",
+                store.directory.display()
+            ),
+        }
+        Ok(log)
+    }
+
+    /// Opens a log that no gateway uses, to look at it. Damaged entries do not hinder that.
+    pub(super) fn open_resting(
+        directory: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, OpenError> {
+        let place = Place::new(directory);
+        if !place.file().exists() {
+            return Err(OpenError::Missing { directory: directory.to_owned() });
+        }
+        let (store, state) = load(&place, progress)?;
+        Self::keep(place, store, state, Arc::new(UnixTime::now), u64::MAX)
+    }
+
+    /// For questions of operators.
+    pub(super) fn console(&self) -> Console {
+        Console::new(self.commands.clone())
     }
 
     fn start(place: Place, max_size: u64, clock: Clock) -> Result<Self, OpenError> {
@@ -118,7 +152,13 @@ impl Disk {
     }
 
     /// Starts the thread.
-    fn keep(place: Place, store: Store, state: State, clock: Clock, max_size: u64) -> Result<Self, OpenError> {
+    fn keep(
+        place: Place,
+        store: Store,
+        state: State,
+        clock: Clock,
+        max_size: u64,
+    ) -> Result<Self, OpenError> {
         let directory = place.directory.clone();
         let keeper = Keeper::new(place, store, state, clock, max_size);
         let stats = keeper.stats();
@@ -127,7 +167,7 @@ impl Disk {
             .name("wal".to_owned())
             .spawn(move || keeper.run(&inbox))
             .map_err(|error| unusable(&directory, error.to_string()))?;
-        Ok(Self { commands, thread: Some(thread), stats })
+        Ok(Self { commands, thread: Some(thread), stats, control: None })
     }
 
     fn send(&self, command: Command) -> Result<(), WalError> {
@@ -206,6 +246,7 @@ impl Wal for Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        self.control = None;
         let _ = self.commands.send(Command::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

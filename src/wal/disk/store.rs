@@ -323,7 +323,9 @@ impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Locked => f.write_str("another process has it open"),
-            Self::Version(version) => write!(f, "it has format {version}, and this program reads format {FORMAT}"),
+            Self::Version(version) => {
+                write!(f, "it has format {version}, and this program reads format {FORMAT}")
+            }
             Self::Corrupt(what) => write!(f, "the file is damaged: {what}"),
             Self::System(what) => f.write_str(what),
         }

@@ -61,7 +61,9 @@ fn refused(result: Result<Disk, OpenError>) -> OpenError {
 /// The figures, as they are when all that was asked before is done.
 async fn stats(log: &Disk) -> Stats {
     let (reply, answer) = oneshot::channel();
-    let question = move |keeper: &mut Keeper| drop(reply.send(keeper.state.stats(0)));
+    let question = move |keeper: &mut Keeper| {
+        let _ = reply.send(keeper.state.stats(0));
+    };
     log.send(Command::Ask(Box::new(question))).unwrap();
     answer.await.unwrap()
 }
@@ -99,7 +101,10 @@ async fn all_is_there_after_it_was_closed() {
     assert_eq!(again.iter().map(|it| it.entry.path.as_str()).collect::<Vec<_>>(), ["/path/3"]);
     hands.turn(10);
     let later = log.take(9).await.unwrap();
-    assert_eq!(later.iter().map(|it| (it.entry.path.as_str(), it.attempt)).collect::<Vec<_>>(), [("/path/2", 2)]);
+    assert_eq!(
+        later.iter().map(|it| (it.entry.path.as_str(), it.attempt)).collect::<Vec<_>>(),
+        [("/path/2", 2)]
+    );
     for number in 0..4 {
         assert_eq!(log.record(entry(number, "/a", false)).await, Ok(Recorded::Duplicate), "{number}");
     }
@@ -183,7 +188,10 @@ async fn a_second_gateway_is_told_who_has_the_directory() {
     let (directory, hands) = (directory(), Hands::at(NOW));
     let log = open(&directory, &hands);
     let error = refused(Disk::start(place(&directory), 1 << 30, hands.clock())).to_string();
-    assert!(error.contains("another portcullis") && error.contains(directory.path().to_str().unwrap()), "{error}");
+    assert!(
+        error.contains("another portcullis") && error.contains(directory.path().to_str().unwrap()),
+        "{error}"
+    );
     drop(log);
     open(&directory, &hands);
 }

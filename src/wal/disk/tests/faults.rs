@@ -107,7 +107,8 @@ impl StorageBackend for Faulty {
     fn sync_data(&self) -> io::Result<()> {
         self.power()?;
         if let Some(faults) = &self.faults {
-            let failing = faults.syncs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            let failing =
+                faults.syncs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
             if failing.is_ok() {
                 return Err(io::Error::from_raw_os_error(IO_ERROR));
             }

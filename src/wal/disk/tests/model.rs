@@ -52,7 +52,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let (directory, faults, hands) = (directory(), Faults::new(), Hands::at(NOW));
-        let mut world = Self { directory, faults, hands, log: None, model: Memory::default(), out: Vec::new() };
+        let mut world =
+            Self { directory, faults, hands, log: None, model: Memory::default(), out: Vec::new() };
         world.open();
         world
     }
