@@ -12,6 +12,9 @@ use crate::wal::disk::{Console, Outcome};
 /// So many entries are read, or changed with one commit, at a time.
 const CHUNK: usize = 500;
 
+/// A change to some entries, and what became of each.
+type Action = fn(&Console, Vec<u64>) -> Result<Vec<(u64, Outcome)>, WalError>;
+
 /// What an operator wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -196,7 +199,7 @@ fn change(
     console: &Console,
     chosen: &Chosen,
     each: &mut dyn FnMut(Answer) -> io::Result<()>,
-    action: fn(&Console, Vec<u64>) -> Result<Vec<(u64, Outcome)>, WalError>,
+    action: Action,
 ) -> io::Result<Answer> {
     let mut numbers = match chosen {
         Chosen::AllDead => match console.dead() {

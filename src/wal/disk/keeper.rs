@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::backend::Place;
-use super::gather::gather;
+use super::gather::{Former, gather};
 use super::hand::{Handed, Taker};
 use super::record::{self, Record};
 use super::state::State;
@@ -74,6 +74,7 @@ pub(super) struct Keeper {
     pending: Vec<Change>,
     since: Option<Instant>,
     takers: Vec<Taker>,
+    former: Former,
     stats: Arc<Mutex<Stats>>,
 }
 
@@ -90,6 +91,7 @@ impl Keeper {
             pending: Vec::new(),
             since: None,
             takers: Vec::new(),
+            former: Former::default(),
             stats,
         }
     }
@@ -104,7 +106,6 @@ impl Keeper {
 
     /// Serves until it is told to stop, or nobody is left who could tell it anything.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
-        let mut last = 0;
         let mut open = true;
         while open {
             let first = match self.pause() {
@@ -113,9 +114,8 @@ impl Keeper {
             };
             match first {
                 Ok(first) => {
-                    let batch = gather(first, commands, last);
-                    let (records, stop) = self.serve(batch);
-                    (last, open) = (records, !stop);
+                    let batch = gather(first, commands, self.former);
+                    open = self.serve(batch);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => open = false,
@@ -148,9 +148,9 @@ impl Keeper {
         flush.into_iter().chain(due).min()
     }
 
-    /// Does what was asked. Tells how many records there were, and whether it shall stop.
-    fn serve(&mut self, batch: Vec<Command>) -> (usize, bool) {
-        let (mut news, mut stop) = (Vec::new(), false);
+    /// Does what was asked. Tells whether it shall go on.
+    fn serve(&mut self, batch: Vec<Command>) -> bool {
+        let (mut news, mut open) = (Vec::new(), true);
         for command in batch {
             match command {
                 Command::Record(new) => news.push(*new),
@@ -171,12 +171,11 @@ impl Keeper {
                 }
                 Command::Return(sequences) => self.take_back(&sequences),
                 Command::Ask(question) => question(self),
-                Command::Stop => stop = true,
+                Command::Stop => open = false,
             }
         }
-        let records = news.len();
         self.record(news);
-        (records, stop)
+        open
     }
 
     /// Makes a change durable with the next commit.
@@ -235,8 +234,12 @@ impl Keeper {
             self.pending.push(Change::Forget { below });
         }
         let changes = mem::take(&mut self.pending);
+        let begun = Instant::now();
         let committed = self.store().map(|store| store.commit(&changes, records));
         let result = committed.and_then(|it| it.map_err(|error| self.broke(&error, records)));
+        if !records.is_empty() {
+            self.former = Former { records: records.len(), took: begun.elapsed() };
+        }
         if result.is_ok() {
             self.since = None;
         } else {

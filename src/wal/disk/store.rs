@@ -309,12 +309,11 @@ fn of(error: impl Into<redb::Error>) -> StoreError {
         return StoreError::Corrupt(what);
     }
     if let redb::Error::Io(error) = error {
-        return match error.kind() {
-            // A file that is none of redb's, and one that was cut.
-            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => StoreError::Corrupt(error.to_string()),
-            // The message of the system alone: `No space left on device (os error 28)`.
-            _ => StoreError::System(error.to_string()),
-        };
+        // A file that is none of redb's, and one that was cut.
+        let damaged = matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof);
+        // The message of the system alone: `No space left on device (os error 28)`.
+        let text = error.to_string();
+        return if damaged { StoreError::Corrupt(text) } else { StoreError::System(text) };
     }
     StoreError::System(error.to_string())
 }
