@@ -3,7 +3,13 @@
 //! Whoever records an entry gets an answer when it is durable and not before. Entries come back at least once. An
 //! entry names a location and a path below it, never a host, so that a forged one cannot choose where it goes.
 
+pub mod console;
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod disk;
 mod entry;
+#[cfg(test)]
+pub(crate) mod memory;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -33,6 +39,28 @@ pub trait Wal: Send + Sync {
 
     /// No upstream will take it: it becomes a dead letter, with the reason.
     async fn bury(&self, delivery: &Delivery, reason: &str) -> Result<(), WalError>;
+
+    /// Its figures, at any time and without waiting. Nothing where others count.
+    fn stats(&self) -> Option<Stats> {
+        None
+    }
+}
+
+/// The figures of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Entries that the upstream has not taken yet, those on their way included.
+    pub waiting: u64,
+    /// Entries on their way.
+    pub out: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Bytes of entries and dead letters.
+    pub bytes: u64,
+    /// Most bytes that there may be.
+    pub limit: u64,
+    /// When the entry that has waited longest was accepted.
+    pub oldest: Option<UnixTime>,
 }
 
 /// What became of a new entry.
