@@ -4,6 +4,7 @@
 //! entry names a location and a path below it, never a host, so that a forged one cannot choose where it goes.
 
 mod entry;
+pub mod pubsub;
 
 use async_trait::async_trait;
 use thiserror::Error;
