@@ -62,7 +62,7 @@ const PLACES: [(&str, &[&str]); 11] = [
             "src/identity/jwks.rs",
             "src/mint/mod.rs",
             "src/proxy/peer.rs",
-            "src/secrets.rs",
+            "src/secrets/",
             "src/wal/pubsub/",
             "src/dev/",
         ],
