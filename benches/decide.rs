@@ -62,12 +62,19 @@ async fn world(locations: usize) -> World {
     let provider: Arc<dyn IdentityProvider> =
         Arc::new(Verifier::new(&config, section, Arc::clone(&outbound)));
     let revocation = Arc::new(GoogleRevocation::new(outbound, section.endpoints.revocation.clone()));
-    let login = Login::new(section, &config.login, None, Arc::clone(&provider), revocation);
+    let login = Login::new(
+        section,
+        &config.endpoints.authorization,
+        &config.login,
+        None,
+        Arc::clone(&provider),
+        revocation,
+    );
     let ada = google.account("ada@example.com").expect("Ada exists");
     let world = World {
         access_token: google.issue_access_token(&AccessTokenSpec::person(ada, CLIENT)),
         id_token: google.issue_id_token(&google.claims(ada, CLIENT), None),
-        gate: Gate::new(Arc::clone(&config), Some(SignIn { provider, login }), Arc::default()),
+        gate: Gate::new(Arc::clone(&config), Some(SignIn { provider, login }), None, Arc::default()),
         now: UnixTime::now(),
     };
     for token in [&world.access_token, &world.id_token] {

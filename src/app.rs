@@ -1,7 +1,10 @@
 //! The only wiring: from a configuration to parts, from parts to services, and the life of the process.
 
+mod recording;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,6 +20,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::adapt::AdapterProblem;
 use crate::admin;
 use crate::config::{Access, Config};
 use crate::gate::{Gate, SignIn};
@@ -25,10 +29,13 @@ use crate::login::{GoogleRevocation, Login};
 use crate::metadata::MetadataServer;
 use crate::mint::{Mint, TokenMinter};
 use crate::outbound::Outbound;
+use crate::playback::Player;
 use crate::proxy::Proxy;
+use crate::secrets::SecretProblem;
 use crate::telemetry::logger::{self, RequestLog};
 use crate::telemetry::metrics::Metrics;
 use crate::time::UnixTime;
+use crate::wal::disk::OpenError;
 
 /// How long requests under way may go on after SIGTERM. Cloud Run kills the process after ten seconds.
 const GRACE: Duration = Duration::from_secs(8);
@@ -48,6 +55,29 @@ pub enum StartError {
     /// The log cannot be set up.
     #[error("cannot write a log: {0}")]
     Log(io::Error),
+    /// Adapters have problems.
+    #[error("{}", lines(.0))]
+    Adapters(Vec<AdapterProblem>),
+    /// Signing secrets have no value.
+    #[error("{}", lines(.0))]
+    Secrets(Vec<SecretProblem>),
+    /// The write-ahead log cannot be opened.
+    #[error("{0}")]
+    Wal(#[from] OpenError),
+}
+
+impl StartError {
+    /// 2 for what the operator wrote, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Adapters(_) => 2,
+            Self::Bind(..) | Self::Log(_) | Self::Secrets(_) | Self::Wal(_) => 1,
+        }
+    }
+}
+
+fn lines(problems: &[impl ToString]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// The parts that outlive a single request.
@@ -57,6 +87,7 @@ struct Parts {
     metrics: Arc<Metrics>,
     warm_up: WarmUp,
     stopping: Arc<AtomicBool>,
+    player: Option<Player>,
 }
 
 /// What is fetched ahead of the first request.
@@ -66,17 +97,28 @@ struct WarmUp {
     metadata: Arc<MetadataServer>,
 }
 
-/// Where the process runs, as far as the log cares.
+/// Where the process runs.
 #[derive(Clone, Debug, Default)]
 pub struct Platform {
+    /// This program, which starts itself as the worker that evaluates adapters.
+    pub program: PathBuf,
     /// The Google Cloud project, if the environment names it.
     pub project: Option<String>,
     /// Whether this is Cloud Run, whose metadata server names the project otherwise.
     pub cloud_run: bool,
 }
 
-/// Builds the parts. Opens nothing and waits for nobody.
-fn assemble(config: &Arc<Config>, request_log: Option<RequestLog>) -> Parts {
+/// What `run` would find wrong before it serves, and the file alone does not show.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    recording::adapters(config, PathBuf::new()).map(|_| ()).map_err(StartError::Adapters)
+}
+
+/// Builds the parts. Waits for nobody, unless secrets have to be fetched.
+fn assemble(
+    config: &Arc<Config>,
+    request_log: Option<RequestLog>,
+    program: PathBuf,
+) -> Result<Parts, StartError> {
     let metrics = Arc::new(Metrics::default());
     let outbound = Arc::new(Outbound::new(Arc::clone(&metrics)));
     let metadata = Arc::new(MetadataServer::new(Arc::clone(&outbound), config.endpoints.metadata.clone()));
@@ -89,13 +131,19 @@ fn assemble(config: &Arc<Config>, request_log: Option<RequestLog>) -> Parts {
     let sign_in = config.google.as_ref().zip(verifier.clone()).map(|(google, provider)| {
         let revocation = GoogleRevocation::new(Arc::clone(&outbound), config.endpoints.revocation.clone());
         let identities: Arc<dyn IdentityProvider> = provider.clone();
+        let authorization = &config.endpoints.authorization;
+        let domain = hosted_domain(config);
         let login =
-            Login::new(google, &config.endpoints.authorization, &config.login, hosted_domain(config), identities, Arc::new(revocation));
+            Login::new(google, authorization, &config.login, domain, identities, Arc::new(revocation));
         SignIn { provider, login }
     });
-    let gate = Gate::new(Arc::clone(config), sign_in, Arc::clone(&stopping));
+    let keys = verifier.as_ref().map(|verifier| verifier.keys());
+    let shared = recording::Shared { config, outbound: &outbound, metadata: &metadata, mint: &mint, keys };
+    let (recorder, player) = recording::assemble(&shared, program)?.unzip();
+    let gate = Gate::new(Arc::clone(config), sign_in, recorder, Arc::clone(&stopping));
     let proxy = Proxy::new(Arc::clone(config), gate, Arc::clone(&mint), Arc::clone(&metrics), request_log);
-    Parts { proxy, metrics, warm_up: WarmUp { verifier, mint, metadata }, stopping }
+    let warm_up = WarmUp { verifier, mint, metadata };
+    Ok(Parts { proxy, metrics, warm_up, stopping, player: player.flatten() })
 }
 
 /// Serves until a signal ends the process. Returns only when it could not start.
@@ -107,7 +155,7 @@ pub fn run(mut config: Config, platform: Platform) -> Result<std::convert::Infal
     let log =
         logger::install(config.log.format, config.log.level, config.log.requests).map_err(StartError::Log)?;
     let config = Arc::new(config);
-    let parts = assemble(&config, Some(log.clone()));
+    let parts = assemble(&config, Some(log.clone()), platform.program.clone())?;
     let mut server = Server::new_with_opt_and_conf(None, server_conf());
     let in_flight = parts.proxy.in_flight();
     let mut service = http_proxy_service(&server.configuration, parts.proxy);
@@ -120,8 +168,8 @@ pub fn run(mut config: Config, platform: Platform) -> Result<std::convert::Infal
     if let Some(address) = config.admin {
         server.add_service(admin::service(address, parts.metrics, Arc::clone(&parts.stopping)));
     }
-    let (warm_up, stopping) = (parts.warm_up, parts.stopping);
-    let attendant = Attendant { config, platform, warm_up, stopping, in_flight, log: log.clone() };
+    let (warm_up, stopping, player) = (parts.warm_up, parts.stopping, parts.player);
+    let attendant = Attendant { config, platform, warm_up, stopping, in_flight, player, log: log.clone() };
     server.add_service(background_service("attendant", attendant));
     server.run(RunArgs { shutdown_signal: Box::new(Signals) });
     log.flush();
@@ -154,7 +202,7 @@ fn hosted_domain(config: &Config) -> Option<String> {
     let mut domains: Vec<&String> = Vec::new();
     for location in &config.locations {
         match &location.access {
-            Access::Public => {}
+            Access::Public | Access::Webhook(_) => {}
             Access::Google(allow) if allow.workspace_only && allow.emails.is_empty() => {
                 domains.extend(&allow.domains);
             }
@@ -202,21 +250,42 @@ struct Attendant {
     warm_up: WarmUp,
     stopping: Arc<AtomicBool>,
     in_flight: Arc<AtomicUsize>,
+    player: Option<Player>,
     log: RequestLog,
 }
 
 #[async_trait]
 impl BackgroundService for Attendant {
     async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut playback_shutdown = shutdown.clone();
         let prepare = async {
             tokio::join!(self.announce(), self.warm_up.run(), self.find_project());
             std::future::pending::<()>().await;
         };
-        tokio::select! {
-            () = prepare => {}
-            // Either way it is over: the sender lives as long as the server.
-            _ = shutdown.wait_for(|stop| *stop) => {}
-        }
+        let serve = async {
+            tokio::select! {
+                () = prepare => {}
+                // Either way it is over: the sender lives as long as the server.
+                _ = shutdown.wait_for(|stop| *stop) => {}
+            }
+            self.drain().await;
+        };
+        let play = async {
+            if let Some(player) = &self.player {
+                let stop = async { drop(playback_shutdown.wait_for(|stop| *stop).await) };
+                player.run(stop).await;
+            }
+        };
+        tokio::join!(serve, play);
+        log::info!("stopped");
+        self.log.flush();
+        std::process::exit(0);
+    }
+}
+
+impl Attendant {
+    /// Waits for the requests under way.
+    async fn drain(&self) {
         self.stopping.store(true, Ordering::Release);
         log::info!("stopping: waiting for the requests under way");
         let busy = || self.in_flight.load(Ordering::Acquire) > 0;
@@ -231,13 +300,8 @@ impl BackgroundService for Attendant {
                 break;
             }
         }
-        log::info!("stopped");
-        self.log.flush();
-        std::process::exit(0);
     }
-}
 
-impl Attendant {
     async fn announce(&self) {
         let address = reachable(self.config.listen);
         while TcpStream::connect(address).await.is_err() {

@@ -15,6 +15,7 @@ pub mod metadata;
 pub mod mint;
 pub mod outbound;
 pub mod pages;
+pub mod playback;
 pub mod proxy;
 pub mod reply;
 pub mod secret;

@@ -121,7 +121,7 @@ fn main() -> ExitCode {
         Command::AdaptWorker => ExitCode::from(portcullis::adapt::work()),
         #[cfg(feature = "dev")]
         Command::Dev { config, listen } => {
-            match portcullis::dev::run(config.as_deref(), listen, &environment) {
+            match portcullis::dev::run(config.as_deref(), listen, &environment, program()) {
                 Ok(never) => match never {},
                 Err(error) => complain(&error.to_string(), error.exit_code()),
             }
@@ -157,18 +157,30 @@ fn adapt(arguments: Adapt) -> ExitCode {
 fn run(environment: &Environment, file: Option<PathBuf>) -> ExitCode {
     with_config(environment, file, |config, _| {
         let platform = Platform {
+            program: program(),
             project: environment.get("GOOGLE_CLOUD_PROJECT"),
             cloud_run: environment.get("K_SERVICE").is_some(),
         };
         match app::run(config, platform) {
             Ok(never) => match never {},
-            Err(error) => complain(&error.to_string(), 1),
+            Err(error) => complain(&error.to_string(), error.exit_code()),
         }
     })
 }
 
+/// This program, which may have been replaced by a newer one meanwhile.
+fn program() -> PathBuf {
+    if cfg!(target_os = "linux") {
+        return PathBuf::from("/proc/self/exe");
+    }
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("portcullis"))
+}
+
 fn check(environment: &Environment, file: Option<PathBuf>) -> ExitCode {
     with_config(environment, file, |config, path| {
+        if let Err(error) = app::check(&config) {
+            return complain(&error.to_string(), error.exit_code());
+        }
         print(&format!(
             "{}: good ({}, {})\n",
             path.display(),

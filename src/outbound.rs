@@ -160,7 +160,9 @@ impl Outbound {
         let plain = || ClientBuilder::new().tls_certs_only(None);
         let client = match (url.scheme(), speaks) {
             ("http", Speaks::Auto | Speaks::Http1) => self.plain.get_or_init(|| build(plain())),
-            ("http", Speaks::Http2) => self.plain_http2.get_or_init(|| build(plain().http2_prior_knowledge())),
+            ("http", Speaks::Http2) => {
+                self.plain_http2.get_or_init(|| build(plain().http2_prior_knowledge()))
+            }
             // HTTP/2 alone would need an own client for a service that fails without: ALPN prefers it already.
             (_, Speaks::Auto | Speaks::Http2) => self.tls.get_or_init(|| build(ClientBuilder::new())),
             (_, Speaks::Http1) => self.tls_http1.get_or_init(|| build(ClientBuilder::new().http1_only())),

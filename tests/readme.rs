@@ -229,6 +229,17 @@ fn refusals() -> Vec<Refusal> {
         Refusal::UpstreamInvalid(text()),
         Refusal::UpstreamRefusedToken,
         Refusal::Internal(text()),
+        Refusal::BadSignature(text()),
+        Refusal::SecretUnavailable(text()),
+        Refusal::InvalidBody(text()),
+        Refusal::UnsupportedEncoding,
+        Refusal::DecodedTooLarge,
+        Refusal::AdapterRejected(text()),
+        Refusal::AdapterFailed(text()),
+        Refusal::AdapterBusy(text()),
+        Refusal::WalFull(text()),
+        Refusal::WalUnavailable(text()),
+        Refusal::PushRefused(VerifyError::Expired),
     ];
     let known = |refusal: &Refusal| match refusal {
         Refusal::NotCanonical(_) => 0,
@@ -251,8 +262,19 @@ fn refusals() -> Vec<Refusal> {
         Refusal::UpstreamInvalid(_) => 17,
         Refusal::UpstreamRefusedToken => 18,
         Refusal::Internal(_) => 19,
+        Refusal::BadSignature(_) => 20,
+        Refusal::SecretUnavailable(_) => 21,
+        Refusal::InvalidBody(_) => 22,
+        Refusal::UnsupportedEncoding => 23,
+        Refusal::DecodedTooLarge => 24,
+        Refusal::AdapterRejected(_) => 25,
+        Refusal::AdapterFailed(_) => 26,
+        Refusal::AdapterBusy(_) => 27,
+        Refusal::WalFull(_) => 28,
+        Refusal::WalUnavailable(_) => 29,
+        Refusal::PushRefused(_) => 30,
     };
-    assert!(all.iter().map(known).eq(0..20));
+    assert!(all.iter().map(known).eq(0..31));
     all
 }
 

@@ -8,8 +8,12 @@
 
 #[path = "stand_in/echo.rs"]
 mod echo;
+#[path = "stand_in/pubsub.rs"]
+mod pubsub;
 #[path = "stand_in/python.rs"]
 mod python;
+#[path = "stand_in/secrets.rs"]
+mod secrets;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

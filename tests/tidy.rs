@@ -64,7 +64,7 @@ const PLACES: [(&str, &[&str]); 13] = [
             "src/identity/jwks.rs",
             "src/mint/mod.rs",
             "src/proxy/peer.rs",
-            "src/secrets.rs",
+            "src/secrets/",
             "src/wal/pubsub/",
             "src/dev/",
         ],

@@ -24,12 +24,14 @@ use url::Url;
 
 pub use environment::Environment;
 pub use message::{
-    AdapterSource, DiskStore, FixedReply, Meaning, Message, PubSubDelivery, PubSubStore, Retry, StatusRange, Wal, WalStore,
+    AdapterSource, DiskStore, FixedReply, Meaning, Message, PubSubDelivery, PubSubStore, Retry, StatusRange,
+    Wal, WalStore,
 };
 pub use problem::Problems;
 pub use resolve::{load, parse};
 pub use sender::{
-    HmacAlgorithm, HmacEncoding, HmacScheme, KeyForm, Scheme, SecretRef, SecretSource, SignedPart, TimestampPlace, Webhook,
+    HmacAlgorithm, HmacEncoding, HmacScheme, KeyForm, Scheme, SecretRef, SecretSource, SignedPart,
+    TimestampPlace, Webhook,
 };
 
 pub use crate::telemetry::{LogFormat, LogRequests};
@@ -124,8 +126,8 @@ pub struct Endpoints {
     pub revocation: Url,
     /// The metadata server, which mints the tokens for upstreams. Only scheme, host and port are used.
     pub metadata: Url,
-    /// Secret Manager; the path is `/`.
-    pub secret_manager: Url,
+    /// Secret Manager where it is not Google's own; the path is `/`.
+    pub secret_manager: Option<Url>,
     /// Pub/Sub; the path is `/`.
     pub pubsub: Url,
     /// Whether that is the emulator, which wants no credential.

@@ -222,7 +222,8 @@ impl Reader<'_> {
             Value::Bool(value) => out.push_str(if value { "true" } else { "false" }),
             Value::Number(number) => {
                 if serde_json::from_str::<serde_json::Number>(&number).is_err() {
-                    self.problems.push(Fault::new(format!("{} is not a number of JSON", cut(&number))).at(place));
+                    self.problems
+                        .push(Fault::new(format!("{} is not a number of JSON", cut(&number))).at(place));
                     return None;
                 }
                 out.push_str(&number);
@@ -234,7 +235,11 @@ impl Reader<'_> {
                     if index > 0 {
                         out.push(',');
                     }
-                    let place = Place { line: item.line, column: item.column, key: format!("{}[{index}]", place.key) };
+                    let place = Place {
+                        line: item.line,
+                        column: item.column,
+                        key: format!("{}[{index}]", place.key),
+                    };
                     self.write_json(item, &place, out)?;
                 }
                 out.push(']');
@@ -248,7 +253,8 @@ impl Reader<'_> {
                     }
                     out.push_str(&quoted(&key.name));
                     out.push(':');
-                    let place = Place { line: item.line, column: item.column, key: place.member(&cut(&key.name)) };
+                    let place =
+                        Place { line: item.line, column: item.column, key: place.member(&cut(&key.name)) };
                     self.write_json(item, &place, out)?;
                 }
                 out.push('}');

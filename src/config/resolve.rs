@@ -9,6 +9,7 @@ mod google;
 mod location;
 mod message;
 mod secret;
+mod unused;
 mod upstream;
 mod value;
 mod wal;
@@ -68,12 +69,7 @@ pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Config
     parse_below(text, name, Path::new(""), environment)
 }
 
-fn parse_below(
-    text: &str,
-    name: &str,
-    base: &Path,
-    environment: &Environment,
-) -> Result<Config, Problems> {
+fn parse_below(text: &str, name: &str, base: &Path, environment: &Environment) -> Result<Config, Problems> {
     let (file, root, problems) =
         mirror(text, environment).map_err(|problems| Problems::new(name, problems))?;
     let mut resolver = Resolver { environment, base: base.to_owned(), problems };

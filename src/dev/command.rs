@@ -43,7 +43,8 @@ impl DevError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::CloudRun(_) | Self::NotLoopback(_) | Self::Config(_) => 2,
-            Self::Helper(..) | Self::Start(_) => 1,
+            Self::Start(error) => error.exit_code(),
+            Self::Helper(..) => 1,
         }
     }
 }
@@ -53,6 +54,7 @@ pub fn run(
     file: Option<&Path>,
     listen: Option<SocketAddr>,
     environment: &Environment,
+    program: PathBuf,
 ) -> Result<std::convert::Infallible, DevError> {
     if let Some(name) = CLOUD_RUN.into_iter().find(|name| environment.get(name).is_some()) {
         return Err(DevError::CloudRun(name));
@@ -71,7 +73,7 @@ pub fn run(
     let (stand_in, echo) = runtime.block_on(start_helpers(&config))?;
     divert(&mut config, &stand_in, &echo);
     print(&welcome(&config, &stand_in, &echo, file));
-    Ok(app::run(config, Platform::default())?)
+    Ok(app::run(config, Platform { program, ..Platform::default() })?)
 }
 
 /// The helpers' own runtime, apart from those of the gateway's services.
@@ -111,7 +113,7 @@ fn addresses(gateway: u16, nth: u16) -> [SocketAddr; 2] {
 /// A domain whose people pass somewhere, so that the stand-in's people are of use.
 fn allowed_domain(config: &Config) -> Option<String> {
     config.locations.iter().find_map(|location| match &location.access {
-        Access::Public => None,
+        Access::Public | Access::Webhook(_) => None,
         Access::Google(allow) => allow.domains.first().cloned(),
     })
 }
@@ -172,7 +174,8 @@ mod tests {
     use super::*;
 
     fn refused(listen: Option<&str>, environment: &Environment) -> String {
-        let error = run(None, listen.map(|address| address.parse().unwrap()), environment).unwrap_err();
+        let error = run(None, listen.map(|address| address.parse().unwrap()), environment, PathBuf::new())
+            .unwrap_err();
         assert_eq!(error.exit_code(), 2);
         error.to_string()
     }

@@ -148,6 +148,13 @@ fn explain_access(text: &mut String, config: &Config, location: &Location, calle
             let _ = writeln!(text, "authenticate  not asked for: the location is public");
             return true;
         }
+        Access::Webhook(_) => {
+            let _ = writeln!(
+                text,
+                "authenticate  by the message's signature: refused with 403 bad_signature unless it is good"
+            );
+            return true;
+        }
         Access::Google(allow) => allow,
     };
     let Some(email) = caller else {

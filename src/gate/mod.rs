@@ -178,7 +178,9 @@ impl Gate {
             Some((location, self.config.upstreams.get(location.upstream)?, recorder))
         });
         let Some((location, upstream, recorder)) = found else {
-            return Err(Refusal::Internal("BUG: a location reads bodies, and there is no recorder".to_owned()));
+            return Err(Refusal::Internal(
+                "BUG: a location reads bodies, and there is no recorder".to_owned(),
+            ));
         };
         recorder.message((id, location, upstream), caller, view, now).await
     }
@@ -223,7 +225,9 @@ impl Gate {
             (Access::Public | Access::Webhook(_), Some(message)) => {
                 Ok(Decision::Read(Pending::message(id, message, None)))
             }
-            (Access::Webhook(_), None) => Err(Refusal::Internal("BUG: a webhook whose body is not read".to_owned())),
+            (Access::Webhook(_), None) => {
+                Err(Refusal::Internal("BUG: a webhook whose body is not read".to_owned()))
+            }
         }
     }
 

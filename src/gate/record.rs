@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION,
-    RETRY_AFTER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
+    PROXY_AUTHORIZATION, RETRY_AFTER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -102,7 +102,11 @@ impl Pending {
 
 impl Recorder {
     /// The caller of the playback endpoint, by its head alone. Nothing when there is no such endpoint.
-    pub(super) async fn admit_push(&self, view: &RequestView<'_>, now: UnixTime) -> Option<Result<Pending, Refusal>> {
+    pub(super) async fn admit_push(
+        &self,
+        view: &RequestView<'_>,
+        now: UnixTime,
+    ) -> Option<Result<Pending, Refusal>> {
         let push = self.push.as_ref()?;
         Some(match push.caller.check(view.headers, now).await {
             Ok(()) => Ok(Pending { what: What::Playback, limit: MAX_PUSH }),
@@ -120,7 +124,8 @@ impl Recorder {
         now: UnixTime,
     ) -> Result<Reply, Refusal> {
         let message = location.message.as_ref();
-        let message = message.ok_or_else(|| Refusal::Internal("BUG: the location reads no bodies".to_owned()))?;
+        let message =
+            message.ok_or_else(|| Refusal::Internal("BUG: the location reads no bodies".to_owned()))?;
         let mut delivery = idempotency_key(view, caller);
         if let Access::Webhook(webhook) = &location.access {
             match self.verify(webhook, view, now).await? {
@@ -159,7 +164,12 @@ impl Recorder {
     }
 
     /// The signature, with another look at the secret when it does not fit: it may have been changed a moment ago.
-    async fn verify(&self, webhook: &Webhook, view: &RequestView<'_>, now: UnixTime) -> Result<Verified, Refusal> {
+    async fn verify(
+        &self,
+        webhook: &Webhook,
+        view: &RequestView<'_>,
+        now: UnixTime,
+    ) -> Result<Verified, Refusal> {
         let indices = || std::iter::once(webhook.secret).chain(webhook.previous_secret);
         let first = self.verify_once(&webhook.scheme, indices(), view, now).await?;
         match first {
@@ -282,7 +292,9 @@ impl Recorder {
 
 fn fixed_reply(fixed: &crate::config::FixedReply) -> Reply {
     let headers = fixed.headers.iter().cloned();
-    headers.fold(Reply::new(fixed.status), |reply, (name, value)| reply.header(name, value)).body(fixed.body.clone())
+    headers
+        .fold(Reply::new(fixed.status), |reply, (name, value)| reply.header(name, value))
+        .body(fixed.body.clone())
 }
 
 fn sender(caller: &Caller) -> Sender {

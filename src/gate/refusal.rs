@@ -181,9 +181,12 @@ impl Refusal {
                 5,
             ),
             Self::InvalidBody(_) => row(S::BAD_REQUEST, "invalid_body", "The request body is not valid", 3),
-            Self::UnsupportedEncoding => {
-                row(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "The body's encoding is not supported", 3)
-            }
+            Self::UnsupportedEncoding => row(
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_encoding",
+                "The body's encoding is not supported",
+                3,
+            ),
             Self::DecodedTooLarge => {
                 row(S::PAYLOAD_TOO_LARGE, "decoded_too_large", "The decompressed body is too large", 8)
             }
@@ -199,10 +202,16 @@ impl Refusal {
             Self::WalFull(_) => {
                 later(S::SERVICE_UNAVAILABLE, "wal_full", "The message cannot be kept at the moment", 8, 60)
             }
-            Self::WalUnavailable(_) => {
-                later(S::SERVICE_UNAVAILABLE, "wal_unavailable", "The message cannot be kept at the moment", 14, 5)
+            Self::WalUnavailable(_) => later(
+                S::SERVICE_UNAVAILABLE,
+                "wal_unavailable",
+                "The message cannot be kept at the moment",
+                14,
+                5,
+            ),
+            Self::PushRefused(_) => {
+                row(S::FORBIDDEN, "push_refused", "Only the push subscription may call this", 7)
             }
-            Self::PushRefused(_) => row(S::FORBIDDEN, "push_refused", "Only the push subscription may call this", 7),
             Self::Internal(_) => {
                 row(S::INTERNAL_SERVER_ERROR, "internal", "Something went wrong in the gateway", 13)
             }

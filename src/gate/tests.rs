@@ -75,9 +75,16 @@ fn gate() -> (Arc<Provider>, Gate) {
     let config = Arc::new(crate::config::parse(CONFIG, "test.yaml", &Environment::empty()).unwrap());
     let provider = Arc::new(Provider::default());
     let google = config.google.as_ref().unwrap();
-    let login = Login::new(google, &config.login, None, provider.clone(), Arc::new(NoRevocation));
+    let login = Login::new(
+        google,
+        &config.endpoints.authorization,
+        &config.login,
+        None,
+        provider.clone(),
+        Arc::new(NoRevocation),
+    );
     let sign_in = SignIn { provider: provider.clone(), login };
-    (provider, Gate::new(config, Some(sign_in), Arc::default()))
+    (provider, Gate::new(config, Some(sign_in), None, Arc::default()))
 }
 
 struct Ask {
@@ -135,6 +142,7 @@ async fn outcome(ask: Ask) -> String {
             let email = permit.identity().map_or("nobody", |identity| &identity.email);
             format!("forward {location} as {email}")
         }
+        Decision::Read(pending) => format!("read {} bytes", pending.limit),
         Decision::Answer(reply) => format!("answer {}", reply.status.as_u16()),
         Decision::Refuse(refusal) => refusal.row().code.to_owned(),
     }

@@ -15,7 +15,6 @@ use http::header::{COOKIE, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::*;
-use crate::config::Endpoints;
 use crate::identity::{Credential, Identity, VerifyError};
 use crate::secret::Secret;
 
@@ -84,19 +83,18 @@ impl Revoke for Google {
 }
 
 pub(super) fn login_as(flow: Flow, cookie: &str, google: Arc<Google>) -> Login {
-    let url = |text: &str| Url::parse(text).unwrap();
-    let config = config::Google {
-        client_id: "1234-abc.apps.googleusercontent.com".into(),
-        accepted_clients: vec![],
-        endpoints: Endpoints {
-            authorization: url("https://accounts.google.com/o/oauth2/v2/auth"),
-            tokeninfo: url("https://oauth2.googleapis.com/tokeninfo"),
-            certs: url("https://www.googleapis.com/oauth2/v3/certs"),
-            revocation: url("https://oauth2.googleapis.com/revoke"),
-        },
-    };
+    let authorization = Url::parse("https://accounts.google.com/o/oauth2/v2/auth").unwrap();
+    let config =
+        config::Google { client_id: "1234-abc.apps.googleusercontent.com".into(), accepted_clients: vec![] };
     let login = config::Login { flow, scopes: vec!["openid".into(), "email".into()], cookie: cookie.into() };
-    Login::new(&config, &login, Some("example.com".into()), Arc::<Google>::clone(&google), google)
+    Login::new(
+        &config,
+        &authorization,
+        &login,
+        Some("example.com".into()),
+        Arc::<Google>::clone(&google),
+        google,
+    )
 }
 
 pub(super) fn login(flow: Flow) -> Login {

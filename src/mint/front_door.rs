@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 /// Whether this is the answer of Cloud Run's front end to a token that it does not accept. The front end marks the
 /// service's own answers with a trace, and its own not.
 pub fn is_front_door_refusal(status: StatusCode, headers: &HeaderMap) -> bool {
-    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text =
+        |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match status {
         StatusCode::UNAUTHORIZED => {
             text(&WWW_AUTHENTICATE).contains("error_description=\"The access token could not be verified\"")
@@ -25,7 +26,8 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, headers: &[(&'static str, &str)]) -> bool {
-        let pairs = headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        let pairs =
+            headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
         is_front_door_refusal(StatusCode::from_u16(status).unwrap(), &pairs.collect())
     }
 

@@ -125,7 +125,9 @@ impl Courier {
             }
             Outcome::Retry { why, .. } => {
                 retried.fetch_add(1, Relaxed);
-                log::warn!("entry {id} of {location} was not delivered at attempt {attempt}: {why}; it is tried again");
+                log::warn!(
+                    "entry {id} of {location} was not delivered at attempt {attempt}: {why}; it is tried again"
+                );
             }
             Outcome::Dead { why } => {
                 dead.fetch_add(1, Relaxed);
@@ -139,22 +141,27 @@ impl Courier {
     pub async fn send(&self, entry: &Entry, attempt: u32, now: UnixTime) -> Result<Answer, SendError> {
         let (location, message) = self.location(entry)?;
         let upstream = self.config.upstreams.get(location.upstream);
-        let upstream = upstream.ok_or_else(|| SendError::Misfit("BUG: there is no such upstream".to_owned()))?;
+        let upstream =
+            upstream.ok_or_else(|| SendError::Misfit("BUG: there is no such upstream".to_owned()))?;
         let url = target(location, upstream, &entry.path, entry.query.as_deref())
             .map_err(|unfit| SendError::Misfit(unfit.to_string()))?;
         let mut headers = headers(entry, attempt, location, message);
         if let Some(audience) = &upstream.audience {
-            let token = self.mint.token(audience, now).await.map_err(|error| SendError::Mint(error.to_string()))?;
+            let token =
+                self.mint.token(audience, now).await.map_err(|error| SendError::Mint(error.to_string()))?;
             headers.insert(upstream.token_header.clone(), token);
         }
         let call = call(entry, url, headers, location);
-        let answer = self.outbound.call_speaking(call, speaks(upstream)).await.map_err(|error| match error {
-            OutboundError::Timeout(..) => SendError::TimedOut,
-            OutboundError::TooLarge(..) | OutboundError::Unreachable(..) | OutboundError::NoClient(_) => {
-                SendError::Unreachable(error.to_string())
-            }
-        })?;
-        if let Some(audience) = upstream.audience.as_ref().filter(|_| is_front_door_refusal(answer.status, &answer.headers)) {
+        let answer =
+            self.outbound.call_speaking(call, speaks(upstream)).await.map_err(|error| match error {
+                OutboundError::Timeout(..) => SendError::TimedOut,
+                OutboundError::TooLarge(..) | OutboundError::Unreachable(..) | OutboundError::NoClient(_) => {
+                    SendError::Unreachable(error.to_string())
+                }
+            })?;
+        if let Some(audience) =
+            upstream.audience.as_ref().filter(|_| is_front_door_refusal(answer.status, &answer.headers))
+        {
             self.mint.discard(audience, now);
             return Err(SendError::RefusedToken);
         }
@@ -163,10 +170,16 @@ impl Courier {
 
     /// The location that an entry names, if it may bring this one.
     fn location(&self, entry: &Entry) -> Result<(&Location, &Message), SendError> {
-        let named = |location: &&Location| location.message.as_ref().is_some_and(|message| message.key == entry.location);
+        let named = |location: &&Location| {
+            location.message.as_ref().is_some_and(|message| message.key == entry.location)
+        };
         let found = self.config.locations.iter().find(named);
-        let Some((location, message)) = found.and_then(|location| Some((location, location.message.as_ref()?))) else {
-            return Err(SendError::Misfit("the configuration has no location of this name any more".to_owned()));
+        let Some((location, message)) =
+            found.and_then(|location| Some((location, location.message.as_ref()?)))
+        else {
+            return Err(SendError::Misfit(
+                "the configuration has no location of this name any more".to_owned(),
+            ));
         };
         if !location.methods.is_empty() && !location.methods.contains(&entry.method) {
             return Err(SendError::Misfit(format!("the location does not take {} any more", entry.method)));
@@ -177,7 +190,8 @@ impl Courier {
     fn judge(&self, entry: &Entry, answer: &Answer) -> Outcome {
         let status = answer.status;
         let message = self.location(entry).map(|(_, message)| message);
-        let rule = message.ok().and_then(|message| message.rules.iter().find(|(range, _)| range.holds(status)));
+        let rule =
+            message.ok().and_then(|message| message.rules.iter().find(|(range, _)| range.holds(status)));
         let why = || format!("the upstream answered {}", status.as_u16());
         match rule.map_or_else(|| usual(status), |(_, meaning)| *meaning) {
             Meaning::Settle => Outcome::Settled,

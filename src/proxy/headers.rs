@@ -5,9 +5,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{
-    ALT_SVC, AUTHORIZATION, COOKIE, HOST, SET_COOKIE,
-};
+use http::header::{ALT_SVC, AUTHORIZATION, COOKIE, HOST, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};

@@ -10,6 +10,7 @@ pub mod disk;
 mod entry;
 #[cfg(test)]
 pub(crate) mod memory;
+pub mod pubsub;
 
 use async_trait::async_trait;
 use thiserror::Error;

@@ -38,17 +38,22 @@ impl Resolver<'_> {
         let file = file.map(|section| section.value.clone()).unwrap_or_default();
         let metadata = match &file.metadata {
             Some(entry) => self.value(Some(entry), address::metadata),
-            None => self.from_environment("GCE_METADATA_HOST", "http://metadata.google.internal", address::metadata_host),
+            None => self.environment_or(
+                "GCE_METADATA_HOST",
+                "http://metadata.google.internal",
+                address::metadata_host,
+            ),
         };
         let emulator = file.pubsub.is_none() && self.variable_is_set("PUBSUB_EMULATOR_HOST");
         let pubsub = match &file.pubsub {
             Some(entry) => self.value(Some(entry), address::service),
-            None => self.from_environment("PUBSUB_EMULATOR_HOST", "https://pubsub.googleapis.com", address::emulator_host),
+            None => self.environment_or(
+                "PUBSUB_EMULATOR_HOST",
+                "https://pubsub.googleapis.com",
+                address::emulator_host,
+            ),
         };
-        let secret_manager = match &file.secret_manager {
-            Some(entry) => self.value(Some(entry), address::service),
-            None => Url::parse("https://secretmanager.googleapis.com").ok(),
-        };
+        let secret_manager = self.value(file.secret_manager.as_ref(), address::service);
         let mut endpoint = |entry: &Option<Spanned<String>>, default: &str| match entry {
             Some(entry) => self.value(Some(entry), address::endpoint),
             None => Url::parse(default).ok(),
@@ -63,7 +68,7 @@ impl Resolver<'_> {
             certs: certs?,
             revocation: revocation?,
             metadata: metadata?,
-            secret_manager: secret_manager?,
+            secret_manager,
             pubsub: pubsub?,
             pubsub_emulator: emulator,
         })
@@ -74,7 +79,7 @@ impl Resolver<'_> {
     }
 
     /// An address that Google's own libraries take from the environment as well.
-    fn from_environment(
+    fn environment_or(
         &mut self,
         name: &str,
         default: &str,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::upstream::Upstreams;
 use super::value::{choice, host_name, method, size};
 use super::{Named, Resolver};
 use crate::config::mirror::{self, List};
@@ -74,7 +73,8 @@ impl Resolver<'_> {
         }
         let path = self.value(file.path.as_ref(), location_path);
         let access = self.access(file, shared);
-        let upstream = file.upstream.as_ref().and_then(|name| self.named_upstream(name, shared.named.upstreams));
+        let upstream =
+            file.upstream.as_ref().and_then(|name| self.named_upstream(name, shared.named.upstreams));
         let host = self.value(file.host.as_ref(), host_name);
         let methods = self.list(file.methods.as_ref(), method);
         if let Some(list) = file.methods.as_ref().filter(|list| list.value.is_empty())
@@ -85,10 +85,12 @@ impl Resolver<'_> {
         let rewrite = self.value(file.rewrite.as_ref(), rewrite);
         let max_body = self.value(file.max_body.as_ref(), size);
         let allow_encoded = self.allow_encoded(file.allow_encoded.as_ref());
-        let under = upstream.and_then(|index| shared.named.upstreams.get(index)?.1.as_ref()).map(|u| u.timeouts);
+        let under =
+            upstream.and_then(|index| shared.named.upstreams.get(index)?.1.as_ref()).map(|u| u.timeouts);
         let timeouts = self.timeouts(file.timeouts.as_ref(), under.unwrap_or(super::upstream::TIMEOUTS));
         let recorded = self.records(file, shared);
-        let reads = recorded || file.adapt.is_some() || file.access.as_ref().is_some_and(|it| it.value == "webhook");
+        let reads =
+            recorded || file.adapt.is_some() || file.access.as_ref().is_some_and(|it| it.value == "webhook");
         let adapt = self.adapter(file.adapt.as_ref());
         let key = path.as_ref().map(|(name, _)| format!("{}{name}", host.as_deref().unwrap_or_default()));
         let store = shared.named.wal.map(|wal| &wal.store);
@@ -116,7 +118,10 @@ impl Resolver<'_> {
         let Some(entry) = file.wal.as_ref().filter(|entry| entry.value) else { return false };
         if shared.named.wal.is_none() && !self.blamed("wal") {
             let fault = Fault::new("there is no log to keep requests in");
-            self.refuse(&entry.place, fault.help("say under `wal` at the top where it is: `pubsub` or `disk`"));
+            self.refuse(
+                &entry.place,
+                fault.help("say under `wal` at the top where it is: `pubsub` or `disk`"),
+            );
         }
         if file.access.as_ref().is_some_and(|access| access.value == "public") {
             let fault = Fault::new("would let anybody fill the log and play requests to the upstream");
@@ -204,73 +209,6 @@ impl Resolver<'_> {
             self.refuse(place, fault);
         }
     }
-
-    /// An entry of the log names its location by host and path, so that its methods can change while entries wait.
-    fn same_keys(&mut self, entries: &[Spanned<mirror::Location>], resolved: &[Option<Location>]) {
-        let key = |it: &Option<Location>| it.as_ref().and_then(|it| Some(it.message.as_ref()?.key.clone()));
-        let keys: Vec<Option<String>> = resolved.iter().map(key).collect();
-        for (index, entry) in entries.iter().enumerate() {
-            let key = keys.get(index).cloned().flatten();
-            if key.is_some() && keys.iter().take(index).any(|earlier| *earlier == key) {
-                let fault = Fault::new("is the path of an earlier location whose requests the gateway reads as well");
-                let place = entry.value.path.as_ref().map_or(&entry.place, |path| &path.place);
-                self.refuse(place, fault.help("such locations need different paths or hosts; `methods` alone is not enough"));
-            }
-        }
-    }
-
-    /// Notes upstreams, secrets and lists that no location uses, and a log that none writes to.
-    fn unused(&mut self, file: &mirror::File, locations: &[Spanned<mirror::Location>], named: &Named<'_>) {
-        // With a location in doubt it cannot be said what it would have used.
-        if self.blamed("locations") {
-            return;
-        }
-        let uses = |name: &str| {
-            locations.iter().any(|it| it.value.upstream.as_ref().is_some_and(|used| used.value == name))
-        };
-        let recorded = |it: &mirror::Location| it.wal.as_ref().is_some_and(|entry| entry.value);
-        if let Some(section) = file.wal.as_ref().filter(|_| !locations.iter().any(|it| recorded(&it.value))) {
-            let fault = Fault::new("no location writes to this log");
-            self.refuse(&section.place, fault.help("remove it, or write `wal: true` at a location"));
-        }
-        let signs = |name: &str| {
-            locations.iter().filter_map(|it| it.value.webhook.as_ref()).any(|it| uses_secret(&it.value, name))
-        };
-        for (name, _) in named.secrets.iter().filter(|(name, _)| !signs(&name.value)) {
-            let fault = Fault::new("no location uses this secret");
-            self.refuse(&name.place, fault.help("remove it, or name it under `webhook` at a location"));
-        }
-        for (name, _) in named.upstreams.iter().filter(|(name, _)| !uses(&name.value)) {
-            let fault = Fault::new("no location uses this upstream");
-            self.refuse(&name.place, fault.help("remove it, or name it at a location"));
-        }
-        let global = |it: &mirror::Location| {
-            it.allow.is_none() && it.access.as_ref().is_some_and(|access| access.value == "google")
-        };
-        if let Some(section) = &file.allow
-            && !locations.iter().any(|it| global(&it.value))
-        {
-            let fault = Fault::new("no location uses this list");
-            self.refuse(
-                &section.place,
-                fault.help("it is for locations with `access: google` and no `allow`"),
-            );
-        }
-    }
-}
-
-/// Whether a sender's scheme names a secret.
-fn uses_secret(file: &mirror::Webhook, name: &str) -> bool {
-    let schemes =
-        [&file.slack, &file.github, &file.stripe, &file.shopify, &file.zoom, &file.standard_webhooks];
-    let mut named: Vec<_> = Vec::new();
-    for section in schemes.into_iter().flatten() {
-        named.extend([section.value.secret.as_ref(), section.value.previous_secret.as_ref()]);
-    }
-    if let Some(section) = &file.hmac {
-        named.extend([section.value.secret.as_ref(), section.value.previous_secret.as_ref()]);
-    }
-    named.into_iter().flatten().any(|entry| entry.value == name)
 }
 
 /// Whether two locations take the same requests, none being more particular than the other.

@@ -45,14 +45,17 @@ const NEVER_KEPT: [&str; 16] = [
     "x-serverless-authorization",
 ];
 /// Families of such headers.
-const NEVER_KEPT_PREFIXES: [&str; 4] = ["x-forwarded-", "x-goog-authenticated-user-", "x-goog-iap-", "x-portcullis-"];
+const NEVER_KEPT_PREFIXES: [&str; 4] =
+    ["x-forwarded-", "x-goog-authenticated-user-", "x-goog-iap-", "x-portcullis-"];
 
 impl Resolver<'_> {
     /// The program of a location.
     pub(super) fn adapter(&mut self, entry: Option<&Spanned<Adapt>>) -> Option<Arc<AdapterSource>> {
         let Spanned { value, place } = entry?;
         let source = match value {
-            Adapt::Inline(program) => Ok(AdapterSource { name: program.place.key.clone(), text: program.value.clone() }),
+            Adapt::Inline(program) => {
+                Ok(AdapterSource { name: program.place.key.clone(), text: program.value.clone() })
+            }
             Adapt::File(name) => read_program(&self.base.join(name), name),
         };
         source.map(Arc::new).map_err(|fault| self.refuse(place, fault)).ok()
@@ -68,12 +71,16 @@ impl Resolver<'_> {
     ) -> Option<Message> {
         let recorded = file.wal.as_ref().is_some_and(|entry| entry.value);
         if let Some(entry) = file.reply.as_ref().filter(|_| !recorded) {
-            let fault = Fault::new("has no effect without `wal: true`: the sender gets the upstream's answer");
+            let fault =
+                Fault::new("has no effect without `wal: true`: the sender gets the upstream's answer");
             self.refuse(&entry.place, fault);
         }
         if let Some(entry) = file.playback.as_ref().filter(|_| !reads) {
             let fault = Fault::new("has no effect where requests are passed on as they come");
-            self.refuse(&entry.place, fault.help("it is for locations with `webhook`, `adapt` or `wal: true`"));
+            self.refuse(
+                &entry.place,
+                fault.help("it is for locations with `webhook`, `adapt` or `wal: true`"),
+            );
         }
         if !reads {
             return None;
@@ -95,11 +102,15 @@ impl Resolver<'_> {
 
     fn message_size(&mut self, entry: Option<&Spanned<Scalar>>, store: Option<&WalStore>) -> u64 {
         let (most, name) = match store {
-            Some(WalStore::PubSub(_)) => (MOST_BODY_PUBSUB, "7MiB, since it has to fit into a message of Pub/Sub"),
+            Some(WalStore::PubSub(_)) => {
+                (MOST_BODY_PUBSUB, "7MiB, since it has to fit into a message of Pub/Sub")
+            }
             Some(WalStore::Disk(_)) | None => (MOST_BODY, "32MiB, since it is kept in memory whole"),
         };
         // That it is no size was noted where the location's own limit was read.
-        let Some(wanted) = entry.and_then(|entry| size(&entry.value.0).ok()) else { return MAX_BODY.min(most) };
+        let Some(wanted) = entry.and_then(|entry| size(&entry.value.0).ok()) else {
+            return MAX_BODY.min(most);
+        };
         if let Some(entry) = entry.filter(|_| wanted > most) {
             self.refuse(&entry.place, Fault::new(format!("is more than {name}")));
         }
@@ -113,7 +124,10 @@ impl Resolver<'_> {
             let status = u16::try_from(entry.value).ok().and_then(|status| StatusCode::from_u16(status).ok());
             status.filter(StatusCode::is_success).unwrap_or_else(|| {
                 let fault = Fault::new(format!("{} is no status from 200 to 299", entry.value));
-                self.refuse(&entry.place, fault.help("the message is kept by then, so the sender must not try again"));
+                self.refuse(
+                    &entry.place,
+                    fault.help("the message is kept by then, so the sender must not try again"),
+                );
                 StatusCode::OK
             })
         });
@@ -122,12 +136,20 @@ impl Resolver<'_> {
             (None, Some(text)) => (Some("text/plain; charset=utf-8"), Bytes::from(text.value.clone())),
             (None, None) => (None, Bytes::new()),
             (Some(_), Some(text)) => {
-                self.refuse(&text.place, Fault::new("is a second body beside `json`").help("keep one of them"));
+                self.refuse(
+                    &text.place,
+                    Fault::new("is a second body beside `json`").help("keep one of them"),
+                );
                 (None, Bytes::new())
             }
         };
-        if let Some(entry) = file.status.as_ref().filter(|_| status == StatusCode::NO_CONTENT && !body.is_empty()) {
-            self.refuse(&entry.place, Fault::new("204 has no body").help("leave `json` or `text` out, or write `status: 200`"));
+        if let Some(entry) =
+            file.status.as_ref().filter(|_| status == StatusCode::NO_CONTENT && !body.is_empty())
+        {
+            self.refuse(
+                &entry.place,
+                Fault::new("204 has no body").help("leave `json` or `text` out, or write `status: 200`"),
+            );
         }
         let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
         for (name, value) in file.headers.iter().flat_map(|section| &section.value.0) {
@@ -147,9 +169,11 @@ impl Resolver<'_> {
     /// What the upstream's statuses mean: single ones before classes, so that the first that fits counts.
     fn rules(&mut self, file: &mirror::Playback) -> Vec<(StatusRange, Meaning)> {
         let mut rules: Vec<(StatusRange, Meaning)> = Vec::new();
-        for (list, meaning) in
-            [(&file.settle, Meaning::Settle), (&file.retry, Meaning::Retry), (&file.dead_letter, Meaning::DeadLetter)]
-        {
+        for (list, meaning) in [
+            (&file.settle, Meaning::Settle),
+            (&file.retry, Meaning::Retry),
+            (&file.dead_letter, Meaning::DeadLetter),
+        ] {
             for entry in list.iter().flat_map(|list| &list.value) {
                 let Some(range) = self.value(Some(entry), status_range) else { continue };
                 if rules.iter().any(|(known, _)| *known == range) {
@@ -170,8 +194,11 @@ fn read_program(path: &Path, name: &str) -> Result<AdapterSource, Fault> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(MAX_PROGRAM + 1).read_to_string(&mut text));
     read.map_err(|error| {
-        let inline = name.contains([' ', '|', '{']).then(|| "write a program in the file itself as `adapt: { jq: '…' }`");
-        let help = inline.map_or_else(|| "the path begins at the directory of this file".to_owned(), str::to_owned);
+        let inline = name
+            .contains([' ', '|', '{'])
+            .then_some("write a program in the file itself as `adapt: { jq: '…' }`");
+        let help =
+            inline.map_or_else(|| "the path begins at the directory of this file".to_owned(), str::to_owned);
         fault(format!("cannot be read: {error}")).help(help)
     })?;
     if text.len() as u64 > MAX_PROGRAM {
@@ -183,8 +210,10 @@ fn read_program(path: &Path, name: &str) -> Result<AdapterSource, Fault> {
 /// A header of the sender that the upstream may get.
 fn kept_header(text: &str) -> Result<HeaderName, Fault> {
     let name = header_name(text)?;
-    let dashed: String = name.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let never = NEVER_KEPT.contains(&dashed.as_str()) || NEVER_KEPT_PREFIXES.iter().any(|prefix| dashed.starts_with(prefix));
+    let dashed: String =
+        name.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let never = NEVER_KEPT.contains(&dashed.as_str())
+        || NEVER_KEPT_PREFIXES.iter().any(|prefix| dashed.starts_with(prefix));
     if never {
         return Err(Fault::new(format!("{} is never passed on from a sender", shown(text)))
             .help("it speaks of the connection, carries a credential, or is the gateway's to say"));
@@ -234,7 +263,14 @@ mod tests {
     #[test]
     fn a_sender_cannot_say_what_is_the_gateway_s() {
         assert!(kept_header("X-GitHub-Event").is_ok());
-        for text in ["Authorization", "x_serverless_authorization", "X-Goog-Authenticated-User-Email", "Host", "Cookie", "a b"] {
+        for text in [
+            "Authorization",
+            "x_serverless_authorization",
+            "X-Goog-Authenticated-User-Email",
+            "Host",
+            "Cookie",
+            "a b",
+        ] {
             assert!(kept_header(text).is_err(), "{text}");
         }
     }

@@ -34,7 +34,11 @@ impl Resolver<'_> {
         let source = match (&file.secret_manager, &file.file, &file.env) {
             (Some(version), None, None) => {
                 let version = self.value(Some(version), version_name)?;
-                self.refuse_refresh(file, version.rsplit('/').next() != Some("latest"), "a numbered version never changes");
+                self.refuse_refresh(
+                    file,
+                    version.rsplit('/').next() != Some("latest"),
+                    "a numbered version never changes",
+                );
                 SecretSource::SecretManager(version)
             }
             (None, Some(path), None) => {
@@ -66,19 +70,26 @@ impl Resolver<'_> {
 
     fn variable(&mut self, entry: &Spanned<String>) -> Option<SecretSource> {
         let variable = &entry.value;
-        let help = "set it before the start, and write only its name here, such as `env: SLACK_SIGNING_SECRET`";
+        let help =
+            "set it before the start, and write only its name here, such as `env: SLACK_SIGNING_SECRET`";
         match self.environment.get(variable) {
             Some(value) if !value.trim_ascii().is_empty() => Some(SecretSource::Environment {
                 variable: variable.clone(),
                 value: Secret::new(value.trim_end_matches(['\r', '\n'])),
             }),
             Some(_) => {
-                self.refuse(&entry.place, Fault::new("names an environment variable that is empty").help(help));
+                self.refuse(
+                    &entry.place,
+                    Fault::new("names an environment variable that is empty").help(help),
+                );
                 None
             }
             None => {
                 // Not repeated: what is put here by mistake is the secret itself.
-                self.refuse(&entry.place, Fault::new("names an environment variable that is not set").help(help));
+                self.refuse(
+                    &entry.place,
+                    Fault::new("names an environment variable that is not set").help(help),
+                );
                 None
             }
         }
@@ -126,7 +137,9 @@ fn version_name(text: &str) -> Result<String, Fault> {
     };
     let parts: Vec<&str> = text.split('/').collect();
     let fits = match parts.as_slice() {
-        ["projects", project, "secrets", secret, "versions", version] => [project, secret, version].into_iter().all(word),
+        ["projects", project, "secrets", secret, "versions", version] => {
+            [project, secret, version].into_iter().all(word)
+        }
         ["projects", project, "locations", location, "secrets", secret, "versions", version] => {
             [project, location, secret, version].into_iter().all(word)
         }

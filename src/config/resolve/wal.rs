@@ -51,7 +51,9 @@ impl Resolver<'_> {
         if let (WalStore::PubSub(PubSubStore { delivery: PubSubDelivery::Push { .. }, .. }), Some(retry)) =
             (&store, &file.retry)
         {
-            let fault = Fault::new("has no effect: with push, Pub/Sub's subscription says when delivery is tried again");
+            let fault = Fault::new(
+                "has no effect: with push, Pub/Sub's subscription says when delivery is tried again",
+            );
             self.refuse(&retry.place, fault.help("leave it out, and set the subscription's retry policy"));
         }
         Some(Wal { store, retry })
@@ -64,13 +66,17 @@ impl Resolver<'_> {
         }
         let topic = self.value(file.topic.as_ref(), resource("topics"));
         let dead_letter_topic = self.value(file.dead_letter_topic.as_ref(), resource("topics"));
-        if let (Some(entry), true) = (&file.dead_letter_topic, topic.is_some() && dead_letter_topic == topic) {
-            self.refuse(&entry.place, Fault::new("is the topic itself: dead letters would come back for ever"));
+        if let (Some(entry), true) = (&file.dead_letter_topic, topic.is_some() && dead_letter_topic == topic)
+        {
+            self.refuse(
+                &entry.place,
+                Fault::new("is the topic itself: dead letters would come back for ever"),
+            );
         }
         let delivery = match (&file.push_account, &file.push_audience, &file.subscription) {
-            (None, None, Some(subscription)) => {
-                PubSubDelivery::Pull { subscription: self.value(Some(subscription), resource("subscriptions"))? }
-            }
+            (None, None, Some(subscription)) => PubSubDelivery::Pull {
+                subscription: self.value(Some(subscription), resource("subscriptions"))?,
+            },
             (None, None, None) => {
                 let fault = Fault::new("does not say how entries come back");
                 let help = "set `push_account` and `push_audience` as in the push subscription, or `subscription` to pull";
@@ -83,10 +89,18 @@ impl Resolver<'_> {
                     self.refuse(&entry.place, fault.help("keep push or pull"));
                 }
                 if account.is_none() {
-                    self.missing(place, "push_account", "without it, anybody's account could play entries back");
+                    self.missing(
+                        place,
+                        "push_account",
+                        "without it, anybody's account could play entries back",
+                    );
                 }
                 if audience.is_none() {
-                    self.missing(place, "push_audience", "without it, a token for another service would be accepted");
+                    self.missing(
+                        place,
+                        "push_audience",
+                        "without it, a token for another service would be accepted",
+                    );
                 }
                 let account = self.value(account.as_ref(), push_account);
                 let audience = self.value(audience.as_ref(), push_audience);
@@ -114,11 +128,13 @@ impl Resolver<'_> {
     fn retry(&mut self, section: Option<&Spanned<mirror::Retry>>) -> Retry {
         let Some(Spanned { value: file, .. }) = section else { return RETRY };
         let first = self.value(file.first.as_ref(), duration_to(SECOND, DAY)).unwrap_or(RETRY.first);
-        let longest = self.value(file.longest.as_ref(), duration_to(SECOND, DAY)).unwrap_or(RETRY.longest.max(first));
+        let longest =
+            self.value(file.longest.as_ref(), duration_to(SECOND, DAY)).unwrap_or(RETRY.longest.max(first));
         if let Some(entry) = file.longest.as_ref().filter(|_| longest < first) {
             self.refuse(&entry.place, Fault::new("is shorter than `first`"));
         }
-        let max_age = self.value(file.max_age.as_ref(), duration_to(SECOND, LONGEST_AGE)).unwrap_or(RETRY.max_age);
+        let max_age =
+            self.value(file.max_age.as_ref(), duration_to(SECOND, LONGEST_AGE)).unwrap_or(RETRY.max_age);
         let max_attempts = file.max_attempts.as_ref().and_then(|entry| {
             let attempts = u32::try_from(entry.value).ok().filter(|attempts| *attempts > 0);
             if attempts.is_none() {
@@ -190,15 +206,31 @@ mod tests {
     #[test]
     fn resources_are_named_in_full() {
         assert!(resource("topics")("projects/example/topics/gateway-wal").is_ok());
-        for text in ["", "gateway-wal", "projects/p/subscriptions/abc", "projects/p/topics/ab", "projects/p/topics/1abc", "projects/p/topics/a/b"] {
+        for text in [
+            "",
+            "gateway-wal",
+            "projects/p/subscriptions/abc",
+            "projects/p/topics/ab",
+            "projects/p/topics/1abc",
+            "projects/p/topics/a/b",
+        ] {
             assert!(resource("topics")(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn only_service_accounts_push() {
-        assert_eq!(push_account("GW@p.iam.gserviceaccount.com"), Ok("gw@p.iam.gserviceaccount.com".to_owned()));
-        for text in ["", "ada@example.com", "@p.iam.gserviceaccount.com", "a@b@p.iam.gserviceaccount.com", "a b@p.iam.gserviceaccount.com"] {
+        assert_eq!(
+            push_account("GW@p.iam.gserviceaccount.com"),
+            Ok("gw@p.iam.gserviceaccount.com".to_owned())
+        );
+        for text in [
+            "",
+            "ada@example.com",
+            "@p.iam.gserviceaccount.com",
+            "a@b@p.iam.gserviceaccount.com",
+            "a b@p.iam.gserviceaccount.com",
+        ] {
             assert!(push_account(text).is_err(), "{text}");
         }
     }

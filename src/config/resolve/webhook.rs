@@ -17,7 +17,11 @@ use crate::config::{
 const TOLERANCE: Duration = Duration::from_mins(5);
 
 impl Resolver<'_> {
-    pub(super) fn webhook(&mut self, section: &Spanned<mirror::Webhook>, secrets: &Secrets) -> Option<Webhook> {
+    pub(super) fn webhook(
+        &mut self,
+        section: &Spanned<mirror::Webhook>,
+        secrets: &Secrets,
+    ) -> Option<Webhook> {
         let Spanned { value: file, place } = section;
         let simple = [
             (&file.slack, Scheme::Slack),
@@ -31,15 +35,30 @@ impl Resolver<'_> {
         for (section, scheme) in simple {
             if let Some(Spanned { value: file, place }) = section {
                 let scheme = Some(scheme);
-                found.push(self.signed(scheme, file.secret.as_ref(), file.previous_secret.as_ref(), place, secrets));
+                found.push(self.signed(
+                    scheme,
+                    file.secret.as_ref(),
+                    file.previous_secret.as_ref(),
+                    place,
+                    secrets,
+                ));
             }
         }
         if let Some(Spanned { value: file, place }) = &file.hmac {
             let scheme = self.hmac(file, place).map(|scheme| Scheme::Hmac(Box::new(scheme)));
-            found.push(self.signed(scheme, file.secret.as_ref(), file.previous_secret.as_ref(), place, secrets));
+            found.push(self.signed(
+                scheme,
+                file.secret.as_ref(),
+                file.previous_secret.as_ref(),
+                place,
+                secrets,
+            ));
         }
         if found.len() > 1 {
-            self.refuse(place, Fault::new("names several schemes").help("give each sender a location of its own"));
+            self.refuse(
+                place,
+                Fault::new("names several schemes").help("give each sender a location of its own"),
+            );
         }
         match found.into_iter().next() {
             Some(webhook) => webhook,
@@ -74,10 +93,17 @@ impl Resolver<'_> {
 
     fn hmac(&mut self, file: &mirror::Hmac, place: &crate::config::problem::Place) -> Option<HmacScheme> {
         if file.header.is_none() {
-            self.missing(place, "header", "name the header that carries the signature, such as `X-Signature`");
+            self.missing(
+                place,
+                "header",
+                "name the header that carries the signature, such as `X-Signature`",
+            );
         }
-        let algorithms =
-            [("sha256", HmacAlgorithm::Sha256), ("sha512", HmacAlgorithm::Sha512), ("sha1", HmacAlgorithm::Sha1)];
+        let algorithms = [
+            ("sha256", HmacAlgorithm::Sha256),
+            ("sha512", HmacAlgorithm::Sha512),
+            ("sha1", HmacAlgorithm::Sha1),
+        ];
         let encodings = [("hex", HmacEncoding::Hex), ("base64", HmacEncoding::Base64)];
         let algorithm = self.value(file.algorithm.as_ref(), choice(&algorithms));
         let encoding = self.value(file.encoding.as_ref(), choice(&encodings));
@@ -124,7 +150,8 @@ impl Resolver<'_> {
 
     fn key_form(&mut self, file: &mirror::Hmac) -> KeyForm {
         let prefix = file.key_prefix.as_ref();
-        let base64 = self.value(file.key.as_ref(), choice(&[("text", false), ("base64", true)])).unwrap_or(false);
+        let base64 =
+            self.value(file.key.as_ref(), choice(&[("text", false), ("base64", true)])).unwrap_or(false);
         if base64 {
             return KeyForm::Base64 { prefix: prefix.map(|entry| entry.value.clone()).unwrap_or_default() };
         }
@@ -144,7 +171,10 @@ impl Resolver<'_> {
         }
         if let (Some(entry), None, Some(_)) = (named, &file.signed, Some(())) {
             let fault = Fault::new("is not signed: `signed` is only the body");
-            self.refuse(&entry.place, fault.help("write what is signed, such as `signed: '{timestamp}.{body}'`"));
+            self.refuse(
+                &entry.place,
+                fault.help("write what is signed, such as `signed: '{timestamp}.{body}'`"),
+            );
         }
         if let (Some(entry), None, true) = (&file.signed, named, signs) {
             let fault = Fault::new("holds `{timestamp}`, but it is not said where that stands");
@@ -178,9 +208,9 @@ fn signed_parts(text: &str) -> Result<Vec<SignedPart>, Fault> {
         if !before.is_empty() {
             parts.push(SignedPart::Text(before.to_owned()));
         }
-        let (name, tail) = after.split_once('}').ok_or_else(|| {
-            Fault::new(format!("{} holds a `{{` without `}}`", shown(text)))
-        })?;
+        let (name, tail) = after
+            .split_once('}')
+            .ok_or_else(|| Fault::new(format!("{} holds a `{{` without `}}`", shown(text))))?;
         parts.push(match (name, name.strip_prefix("header:")) {
             ("body", _) => SignedPart::Body,
             ("timestamp", _) => SignedPart::Timestamp,
@@ -196,7 +226,10 @@ fn signed_parts(text: &str) -> Result<Vec<SignedPart>, Fault> {
         parts.push(SignedPart::Text(rest.to_owned()));
     }
     if !parts.contains(&SignedPart::Body) {
-        return Err(Fault::new(format!("{} does not hold `{{body}}`: the message would not be signed", shown(text))));
+        return Err(Fault::new(format!(
+            "{} does not hold `{{body}}`: the message would not be signed",
+            shown(text)
+        )));
     }
     Ok(parts)
 }

@@ -107,7 +107,11 @@ pub(super) fn answer(shared: &Arc<Shared>, endpoint: Endpoint, asked: &Asked) ->
     if !asked.is_post() {
         return page::text(StatusCode::METHOD_NOT_ALLOWED, "");
     }
-    if endpoint == Endpoint::Publish { publish(shared, asked, name) } else { lease(shared, asked, name) }
+    if endpoint == Endpoint::Publish {
+        publish(shared, asked, name)
+    } else {
+        lease(shared, endpoint, asked, name)
+    }
 }
 
 #[derive(Deserialize)]
@@ -249,27 +253,30 @@ fn received(handed: &Handed) -> Value {
 #[serde(rename_all = "camelCase")]
 struct LeaseRequest {
     ack_ids: Vec<String>,
-    /// Only of `modifyAckDeadline`.
-    ack_deadline_seconds: Option<u64>,
+    /// Only of `modifyAckDeadline`. Google's clients leave zeros out.
+    #[serde(default)]
+    ack_deadline_seconds: u64,
 }
 
 /// `acknowledge` and `modifyAckDeadline`. Ids that are not known are no error.
-fn lease(shared: &Shared, asked: &Asked, name: &str) -> Response {
+fn lease(shared: &Shared, endpoint: Endpoint, asked: &Asked, name: &str) -> Response {
     let request: LeaseRequest = match serde_json::from_slice(&asked.body) {
         Ok(request) => request,
         Err(problem) => return api::invalid(&format!("Invalid JSON payload received. {problem}")),
     };
-    if request.ack_ids.is_empty() || request.ack_deadline_seconds.is_some_and(|seconds| seconds > 600) {
+    if request.ack_ids.is_empty() || request.ack_deadline_seconds > 600 {
         return api::invalid("No ack ids, or a deadline of more than 600 seconds.");
     }
     let mut store = lock(&shared.pubsub);
     if !store.subscriptions.contains_key(name) {
         return gone(name);
     }
+    let lease = Duration::from_secs(request.ack_deadline_seconds);
     for ack in &request.ack_ids {
-        match request.ack_deadline_seconds {
-            None => store.acknowledge(name, ack),
-            Some(seconds) => store.lease(name, ack, Duration::from_secs(seconds), Instant::now()),
+        if endpoint == Endpoint::Acknowledge {
+            store.acknowledge(name, ack);
+        } else {
+            store.lease(name, ack, lease, Instant::now());
         }
     }
     drop(store);

@@ -19,6 +19,8 @@ fn location(path: &str) -> Location {
         timeouts: Timeouts { connect: second, read: second, write: second, idle: second },
         max_body: None,
         allow_encoded: AllowEncoded::default(),
+        adapt: None,
+        message: None,
     }
 }
 

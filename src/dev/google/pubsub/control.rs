@@ -117,6 +117,14 @@ impl StandIn {
         self.change(subscription, |it| it.reversed = reversed);
     }
 
+    /// Ends all leases, as if whoever has the messages had been silent for too long.
+    pub fn end_leases(&self, subscription: &str) {
+        let mut store = lock(&self.0.pubsub);
+        store.lapse(subscription, None);
+        drop(store);
+        self.0.pubsub.changed.send_replace(());
+    }
+
     fn change(&self, subscription: &str, change: impl FnOnce(&mut Subscription)) {
         if let Some(found) = lock(&self.0.pubsub).subscriptions.get_mut(subscription) {
             change(found);

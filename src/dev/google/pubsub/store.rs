@@ -117,7 +117,7 @@ impl Store {
     /// Ends the leases that are over, and hands out what is due. Of an ordered subscription a key is out once: pull gets
     /// several of its messages in one answer, push gets one.
     pub(super) fn hand_out(&mut self, name: &str, most: usize, now: Instant) -> Vec<Handed> {
-        self.lapse(name, now);
+        self.lapse(name, Some(now));
         let mut number = self.number;
         let Some(subscription) = self.subscriptions.get_mut(name) else { return Vec::new() };
         let handed = subscription.hand_out(most, now, &mut number);
@@ -125,14 +125,17 @@ impl Store {
         handed
     }
 
-    /// Leases that are over count as refusals.
-    fn lapse(&mut self, name: &str, now: Instant) {
+    /// Leases that are over, or all of them, count as refusals.
+    pub(super) fn lapse(&mut self, name: &str, before: Option<Instant>) {
         let Some(subscription) = self.subscriptions.get(name) else { return };
-        let over = |pending: &&Pending| matches!(pending.state, State::Out(until) if until <= now);
+        let over = |pending: &&Pending| match pending.state {
+            State::Out(until) => before.is_none_or(|now| until <= now),
+            State::Due(_) => false,
+        };
         let acks: Vec<_> =
             subscription.backlog.iter().filter(over).filter_map(|it| it.acks.last().cloned()).collect();
         for ack in acks {
-            self.refuse(name, &ack, now);
+            self.refuse(name, &ack, before.unwrap_or_else(Instant::now));
         }
     }
 

@@ -24,8 +24,11 @@ pub(in crate::wal::disk) struct Faults {
     off: AtomicBool,
     synced: AtomicU64,
     /// Writes since the last synchronisation: where, what was there, what was written.
-    unsynced: Mutex<Vec<(u64, Vec<u8>, Vec<u8>)>>,
+    unsynced: Mutex<Vec<Write>>,
 }
+
+/// Where, what was there, what was written.
+type Write = (u64, Vec<u8>, Vec<u8>);
 
 impl Faults {
     pub(super) fn new() -> Arc<Self> {
