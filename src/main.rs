@@ -1,7 +1,7 @@
-//! The command line: four commands, and the exit codes 0 (done), 1 (could not start) and 2 (wrong
+//! The command line: its commands, and the exit codes 0 (done), 1 (could not start) and 2 (wrong
 //! configuration or usage).
 
-use std::io::Write as _;
+use std::io::{BufWriter, ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use http::Method;
 use portcullis::app::{self, Platform};
 use portcullis::config::{self, Config, Environment};
 use portcullis::gate::explain::{Question, explain};
+use portcullis::wal::console::{self, Chosen, Terminal, Which};
 
 /// A request makes some hundred small allocations, most of them Pingora's. This allocator takes a quarter less CPU
 /// for the whole request than glibc's, and serves the static build as well.
@@ -24,7 +25,7 @@ const DEFAULT_FILE: &str = "conf/portcullis.yaml";
     name = "portcullis",
     version,
     about = "An identity-aware gateway: Google sign-in for people, Google tokens for programs.",
-    after_help = "Exit codes: 0 done, 1 could not start, 2 wrong configuration or usage."
+    after_help = "Exit codes: 0 done, 1 could not start or failed, 2 wrong configuration or usage."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -61,6 +62,8 @@ enum Command {
         /// Path of the request, such as /app, with a query if wanted
         path: String,
     },
+    /// Look at the write-ahead log on this machine, and change it, whether a gateway runs or not
+    Wal(Wal),
     /// Serve with a stand-in for Google and an echo upstream, all on this machine; needs no account, start here
     #[cfg(feature = "dev")]
     Dev {
@@ -71,6 +74,69 @@ enum Command {
         #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
         listen: Option<std::net::SocketAddr>,
     },
+}
+
+#[derive(clap::Args)]
+struct Wal {
+    /// Directory of the log
+    #[arg(long, value_name = "DIR", global = true)]
+    directory: Option<PathBuf>,
+    #[command(subcommand)]
+    command: WalCommand,
+}
+
+#[derive(Subcommand)]
+enum WalCommand {
+    /// Entries in the order of recording, without their bodies
+    List {
+        /// Only dead letters
+        #[arg(long, conflicts_with = "waiting")]
+        dead: bool,
+        /// Only what waits
+        #[arg(long)]
+        waiting: bool,
+        /// One JSON document in each line
+        #[arg(long)]
+        json: bool,
+    },
+    /// One entry: headers, body, what became of it
+    Show {
+        /// Its id, or how that begins
+        id: String,
+        /// Write the bytes of the body, and nothing else
+        #[arg(long)]
+        body: bool,
+    },
+    /// Deliver entries now, and count their attempts anew; dead letters live again
+    Replay {
+        #[command(flatten)]
+        chosen: ChosenArguments,
+    },
+    /// Remove entries, which are then never delivered
+    Drop {
+        #[command(flatten)]
+        chosen: ChosenArguments,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct ChosenArguments {
+    /// Ids, or how they begin
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Every dead letter
+    #[arg(long)]
+    all_dead: bool,
+}
+
+impl From<ChosenArguments> for Chosen {
+    fn from(arguments: ChosenArguments) -> Self {
+        if arguments.all_dead { Self::AllDead } else { Self::Ids(arguments.ids) }
+    }
 }
 
 fn main() -> ExitCode {
@@ -86,6 +152,7 @@ fn main() -> ExitCode {
                 ExitCode::SUCCESS
             })
         }
+        Command::Wal(arguments) => wal(arguments),
         #[cfg(feature = "dev")]
         Command::Dev { config, listen } => {
             match portcullis::dev::run(config.as_deref(), listen, &environment) {
@@ -119,6 +186,38 @@ fn check(environment: &Environment, file: Option<PathBuf>) -> ExitCode {
         ));
         ExitCode::SUCCESS
     })
+}
+
+fn wal(arguments: Wal) -> ExitCode {
+    let Some(directory) = arguments.directory else {
+        return complain("say where the write-ahead log is: --directory DIR", 2);
+    };
+    let command = match arguments.command {
+        WalCommand::List { dead, waiting, json } => {
+            let which = match (dead, waiting) {
+                (true, _) => Which::Dead,
+                (false, true) => Which::Waiting,
+                (false, false) => Which::All,
+            };
+            console::Command::List { which, json }
+        }
+        WalCommand::Show { id, body } => console::Command::Show { id, body },
+        WalCommand::Replay { chosen } => console::Command::Replay(chosen.into()),
+        WalCommand::Drop { chosen, yes } => console::Command::Drop { chosen: chosen.into(), yes },
+    };
+    let (stdin, stderr) = (std::io::stdin(), std::io::stderr());
+    let mut terminal = Terminal {
+        out: &mut BufWriter::new(std::io::stdout().lock()),
+        error: &mut &stderr,
+        input: &mut stdin.lock(),
+        interactive: std::io::stdin().is_terminal() && stderr.is_terminal(),
+    };
+    match console::run(&directory, &command, &mut terminal) {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that went away (`portcullis wal list | head`) is no failure.
+        Err(console::Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => complain(&failure.to_string(), failure.exit_code()),
+    }
 }
 
 /// `1 upstream`, `2 upstreams`.
