@@ -61,7 +61,7 @@ async fn world(locations: usize) -> World {
     let outbound = Arc::new(Outbound::default());
     let provider: Arc<dyn IdentityProvider> =
         Arc::new(Verifier::new(&config, section, Arc::clone(&outbound)));
-    let revocation = Arc::new(GoogleRevocation::new(outbound, section.endpoints.revocation.clone()));
+    let revocation = Arc::new(GoogleRevocation::new(outbound, config.endpoints.revocation.clone()));
     let login = Login::new(
         section,
         &config.endpoints.authorization,

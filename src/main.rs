@@ -1,7 +1,7 @@
 //! The command line: its commands, and the exit codes 0 (done), 1 (could not start) and 2 (wrong
 //! configuration or usage).
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufWriter, ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,8 +9,9 @@ use clap::{Args, Parser, Subcommand};
 use http::Method;
 use portcullis::adapt::command::{self, Trial, Tried};
 use portcullis::app::{self, Platform};
-use portcullis::config::{self, Config, Environment};
+use portcullis::config::{self, AdapterSource, Config, Environment, WalStore};
 use portcullis::gate::explain::{Question, explain};
+use portcullis::wal::console::{self, Chosen, Terminal, Which};
 
 /// A request makes some hundred small allocations, most of them Pingora's. This allocator takes a quarter less CPU
 /// for the whole request than glibc's, and serves the static build as well.
@@ -25,7 +26,7 @@ const DEFAULT_FILE: &str = "conf/portcullis.yaml";
     name = "portcullis",
     version,
     about = "An identity-aware gateway: Google sign-in for people, Google tokens for programs.",
-    after_help = "Exit codes: 0 done, 1 could not start, 2 wrong configuration or usage."
+    after_help = "Exit codes: 0 done, 1 could not start or failed, 2 wrong configuration or usage."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -67,6 +68,8 @@ enum Command {
     /// Evaluate adapters for the gateway that started this process
     #[command(hide = true)]
     AdaptWorker,
+    /// Look at the write-ahead log on this machine, and change it, whether a gateway runs or not
+    Wal(Wal),
     /// Serve with a stand-in for Google and an echo upstream, all on this machine; needs no account, start here
     #[cfg(feature = "dev")]
     Dev {
@@ -81,9 +84,15 @@ enum Command {
 
 #[derive(Args)]
 struct Adapt {
-    /// The program
-    #[arg(value_name = "PROGRAM.jq")]
-    program: PathBuf,
+    /// The program [default: that of --location]
+    #[arg(value_name = "PROGRAM.jq", required_unless_present = "location", conflicts_with = "location")]
+    program: Option<PathBuf>,
+    /// Configuration file [default: $PORTCULLIS_CONFIG, else conf/portcullis.yaml]
+    #[arg(long, value_name = "FILE", requires = "location")]
+    config: Option<PathBuf>,
+    /// Path of the location whose adapter is run, as it stands in the configuration
+    #[arg(long, value_name = "PATH")]
+    location: Option<String>,
     /// File with the body [default: standard input]
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
@@ -104,6 +113,72 @@ struct Adapt {
     request: Option<PathBuf>,
 }
 
+#[derive(clap::Args)]
+struct Wal {
+    /// Configuration file that says where the log is [default: $PORTCULLIS_CONFIG, else conf/portcullis.yaml]
+    #[arg(long, value_name = "FILE", global = true, conflicts_with = "directory")]
+    config: Option<PathBuf>,
+    /// Directory of the log
+    #[arg(long, value_name = "DIR", global = true)]
+    directory: Option<PathBuf>,
+    #[command(subcommand)]
+    command: WalCommand,
+}
+
+#[derive(Subcommand)]
+enum WalCommand {
+    /// Entries in the order of recording, without their bodies
+    List {
+        /// Only dead letters
+        #[arg(long, conflicts_with = "waiting")]
+        dead: bool,
+        /// Only what waits
+        #[arg(long)]
+        waiting: bool,
+        /// One JSON document in each line
+        #[arg(long)]
+        json: bool,
+    },
+    /// One entry: headers, body, what became of it
+    Show {
+        /// Its id, or how that begins
+        id: String,
+        /// Write the bytes of the body, and nothing else
+        #[arg(long)]
+        body: bool,
+    },
+    /// Deliver entries now, and count their attempts anew; dead letters live again
+    Replay {
+        #[command(flatten)]
+        chosen: ChosenArguments,
+    },
+    /// Remove entries, which are then never delivered
+    Drop {
+        #[command(flatten)]
+        chosen: ChosenArguments,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct ChosenArguments {
+    /// Ids, or how they begin
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Every dead letter
+    #[arg(long)]
+    all_dead: bool,
+}
+
+impl From<ChosenArguments> for Chosen {
+    fn from(arguments: ChosenArguments) -> Self {
+        if arguments.all_dead { Self::AllDead } else { Self::Ids(arguments.ids) }
+    }
+}
+
 fn main() -> ExitCode {
     let environment = Environment::process();
     match Arguments::parse().command {
@@ -117,8 +192,9 @@ fn main() -> ExitCode {
                 ExitCode::SUCCESS
             })
         }
-        Command::Adapt(arguments) => adapt(arguments),
+        Command::Adapt(arguments) => adapt(&environment, arguments),
         Command::AdaptWorker => ExitCode::from(portcullis::adapt::work()),
+        Command::Wal(arguments) => wal(&environment, arguments),
         #[cfg(feature = "dev")]
         Command::Dev { config, listen } => {
             match portcullis::dev::run(config.as_deref(), listen, &environment, program()) {
@@ -129,11 +205,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn adapt(arguments: Adapt) -> ExitCode {
-    let source = match command::source(&arguments.program) {
-        Ok(source) => source,
-        Err(error) => return complain(&error, 2),
-    };
+fn adapt(environment: &Environment, arguments: Adapt) -> ExitCode {
+    let (program, location) = (arguments.program.clone(), arguments.location.clone());
+    if let Some(program) = program {
+        return match command::source(&program) {
+            Ok(source) => try_adapter(&source, arguments),
+            Err(error) => complain(&error, 2),
+        };
+    }
+    with_config(environment, arguments.config.clone(), |config, path| {
+        let wanted = location.unwrap_or_default();
+        let named = config.locations.iter().filter(|location| location.name == wanted);
+        match named.filter_map(|location| location.adapt.as_ref()).next() {
+            Some(source) => try_adapter(source, arguments),
+            None => complain(&format!("{}: no location {wanted} has an adapter", path.display()), 2),
+        }
+    })
+}
+
+fn try_adapter(source: &AdapterSource, arguments: Adapt) -> ExitCode {
     let trial = Trial {
         input: arguments.request,
         body: arguments.body,
@@ -143,7 +233,7 @@ fn adapt(arguments: Adapt) -> ExitCode {
         query: arguments.query,
         indented: std::io::stdout().is_terminal(),
     };
-    match command::run(&source, &trial) {
+    match command::run(source, &trial) {
         Tried::Result(text) => {
             print(&format!("{text}\n"));
             ExitCode::SUCCESS
@@ -189,6 +279,50 @@ fn check(environment: &Environment, file: Option<PathBuf>) -> ExitCode {
         ));
         ExitCode::SUCCESS
     })
+}
+
+fn wal(environment: &Environment, arguments: Wal) -> ExitCode {
+    let Wal { config, directory, command } = arguments;
+    if let Some(directory) = directory {
+        return look_into(&directory, command);
+    }
+    with_config(environment, config, |config, path| match config.wal.map(|wal| wal.store) {
+        Some(WalStore::Disk(store)) => look_into(&store.directory, command),
+        Some(WalStore::PubSub(store)) => {
+            let help = "look at it with `gcloud pubsub subscriptions pull`, or in the console";
+            complain(&format!("{}: the log is the Pub/Sub topic {}; {help}", path.display(), store.topic), 2)
+        }
+        None => complain(&format!("{}: there is no `wal` in this file", path.display()), 2),
+    })
+}
+
+fn look_into(directory: &Path, command: WalCommand) -> ExitCode {
+    let command = match command {
+        WalCommand::List { dead, waiting, json } => {
+            let which = match (dead, waiting) {
+                (true, _) => Which::Dead,
+                (false, true) => Which::Waiting,
+                (false, false) => Which::All,
+            };
+            console::Command::List { which, json }
+        }
+        WalCommand::Show { id, body } => console::Command::Show { id, body },
+        WalCommand::Replay { chosen } => console::Command::Replay(chosen.into()),
+        WalCommand::Drop { chosen, yes } => console::Command::Drop { chosen: chosen.into(), yes },
+    };
+    let (stdin, stderr) = (std::io::stdin(), std::io::stderr());
+    let mut terminal = Terminal {
+        out: &mut BufWriter::new(std::io::stdout().lock()),
+        error: &mut &stderr,
+        input: &mut stdin.lock(),
+        interactive: std::io::stdin().is_terminal() && stderr.is_terminal(),
+    };
+    match console::run(directory, &command, &mut terminal) {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that went away (`portcullis wal list | head`) is no failure.
+        Err(console::Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => complain(&failure.to_string(), failure.exit_code()),
+    }
 }
 
 /// `1 upstream`, `2 upstreams`.

@@ -1,9 +1,10 @@
 //! Entries on their way from the thread to whoever asked for them.
 
-use std::sync::mpsc::Sender;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::inbox::Inbox;
 use super::keeper::Command;
 use crate::wal::{Delivery, Handle, WalError};
 
@@ -11,17 +12,17 @@ use crate::wal::{Delivery, Handle, WalError};
 pub(super) struct Taker {
     pub(super) most: usize,
     pub(super) reply: oneshot::Sender<Result<Handed, WalError>>,
-    pub(super) back: Sender<Command>,
+    pub(super) back: Arc<Inbox>,
 }
 
 /// Entries that nobody has taken yet. When they are dropped, they go back.
 pub(super) struct Handed {
     deliveries: Vec<Delivery>,
-    back: Sender<Command>,
+    back: Arc<Inbox>,
 }
 
 impl Handed {
-    pub(super) fn new(deliveries: Vec<Delivery>, back: Sender<Command>) -> Self {
+    pub(super) fn new(deliveries: Vec<Delivery>, back: Arc<Inbox>) -> Self {
         Self { deliveries, back }
     }
 

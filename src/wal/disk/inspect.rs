@@ -1,8 +1,10 @@
 //! What an operator asks of the log. The thread answers between two commits.
 
-use std::sync::mpsc::{Sender, sync_channel};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use super::closed;
+use super::inbox::Inbox;
 use super::keeper::{Command, Keeper};
 use super::record;
 use super::store::{Change, Kept};
@@ -13,7 +15,7 @@ use crate::wal::{Entry, WalError};
 /// Asks the thread of a log, and waits.
 #[derive(Clone)]
 pub(in crate::wal) struct Console {
-    commands: Sender<Command>,
+    commands: Arc<Inbox>,
 }
 
 /// What became of an entry that was to be changed.
@@ -42,7 +44,7 @@ impl Outcome {
 }
 
 impl Console {
-    pub(super) fn new(commands: Sender<Command>) -> Self {
+    pub(super) fn new(commands: Arc<Inbox>) -> Self {
         Self { commands }
     }
 

@@ -6,15 +6,14 @@
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::backend::Place;
-use super::gather::{Former, gather};
 use super::hand::{Handed, Taker};
+use super::inbox::{Former, Inbox};
 use super::record::{self, Record};
 use super::state::State;
 use super::store::{Change, Kept, Store, StoreError};
@@ -104,22 +103,12 @@ impl Keeper {
         (self.clock)()
     }
 
-    /// Serves until it is told to stop, or nobody is left who could tell it anything.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+    /// Serves until it is told to stop.
+    pub(super) fn run(mut self, inbox: &Inbox) {
         let mut open = true;
         while open {
-            let first = match self.pause() {
-                Some(pause) => commands.recv_timeout(pause),
-                None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match first {
-                Ok(first) => {
-                    let batch = gather(first, commands, self.former);
-                    open = self.serve(batch);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => open = false,
-            }
+            let batch = inbox.receive(self.pause(), self.former);
+            open = self.serve(batch);
             let late = self.since.is_some_and(|since| since.elapsed() >= FLUSH);
             if !self.pending.is_empty() && (late || !open || self.pending.len() >= MAX_PENDING) {
                 // Not lost: they stay, and the failure is in the log.

@@ -7,8 +7,8 @@
 //! writing new ones, uses the old ones again, and gives the space of many free ones back when the log is opened.
 
 mod backend;
-mod gather;
 mod hand;
+mod inbox;
 mod inspect;
 mod keeper;
 mod known;
@@ -20,7 +20,6 @@ mod store;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -31,6 +30,7 @@ use tokio::sync::oneshot;
 
 use self::backend::Place;
 use self::hand::{Taker, number};
+use self::inbox::Inbox;
 use self::keeper::{Clock, Command, Keeper, New, REMEDY};
 use self::state::State;
 use self::store::{Store, StoreError};
@@ -91,7 +91,7 @@ pub enum OpenError {
 
 /// A log in a directory. It is closed when this is dropped, which waits for the disk.
 pub struct Disk {
-    commands: Sender<Command>,
+    commands: Arc<Inbox>,
     thread: Option<JoinHandle<()>>,
     stats: Arc<Mutex<Stats>>,
     /// For operators while the gateway runs.
@@ -130,7 +130,7 @@ impl Disk {
 
     /// For questions of operators.
     pub(super) fn console(&self) -> Console {
-        Console::new(self.commands.clone())
+        Console::new(Arc::clone(&self.commands))
     }
 
     fn start(place: Place, max_size: u64, clock: Clock) -> Result<Self, OpenError> {
@@ -162,16 +162,29 @@ impl Disk {
         let directory = place.directory.clone();
         let keeper = Keeper::new(place, store, state, clock, max_size);
         let stats = keeper.stats();
-        let (commands, inbox) = channel();
+        let commands = Arc::new(Inbox::new());
+        let inbox = Arc::clone(&commands);
         let thread = std::thread::Builder::new()
             .name("wal".to_owned())
-            .spawn(move || keeper.run(&inbox))
+            .spawn(move || {
+                let closing = Closing(inbox);
+                keeper.run(&closing.0);
+            })
             .map_err(|error| unusable(&directory, error.to_string()))?;
         Ok(Self { commands, thread: Some(thread), stats, control: None })
     }
 
     fn send(&self, command: Command) -> Result<(), WalError> {
         self.commands.send(command).map_err(|_| closed())
+    }
+}
+
+/// However the thread ends, nobody waits for it any more.
+struct Closing(Arc<Inbox>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -220,7 +233,7 @@ impl Wal for Disk {
 
     async fn take(&self, most: usize) -> Result<Vec<Delivery>, WalError> {
         let (reply, answer) = oneshot::channel();
-        let back = self.commands.clone();
+        let back = Arc::clone(&self.commands);
         self.send(Command::Take(Taker { most: most.max(1), reply, back }))?;
         let handed = answer.await.unwrap_or_else(|_| Err(closed()))?;
         Ok(handed.keep())

@@ -13,6 +13,9 @@ use super::*;
 const NO_SPACE: i32 = 28;
 const IO_ERROR: i32 = 5;
 
+/// Where, what was there, what was written.
+type Write = (u64, Vec<u8>, Vec<u8>);
+
 /// What goes wrong, shared by all openings of one file.
 #[derive(Debug, Default)]
 pub(in crate::wal::disk) struct Faults {
@@ -23,12 +26,9 @@ pub(in crate::wal::disk) struct Faults {
     /// No power: nothing that is asked has an effect.
     off: AtomicBool,
     synced: AtomicU64,
-    /// Writes since the last synchronisation: where, what was there, what was written.
+    /// Writes since the last synchronisation.
     unsynced: Mutex<Vec<Write>>,
 }
-
-/// Where, what was there, what was written.
-type Write = (u64, Vec<u8>, Vec<u8>);
 
 impl Faults {
     pub(super) fn new() -> Arc<Self> {
