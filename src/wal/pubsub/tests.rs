@@ -29,6 +29,10 @@ async fn world(change: impl FnOnce(&mut SubscriptionSpec)) -> World {
 }
 
 fn log(google: &StandIn, dead: Option<&str>) -> PubSub {
+    log_with(google, dead, LEASES)
+}
+
+fn log_with(google: &StandIn, dead: Option<&str>, leases: Leases) -> PubSub {
     let outbound = Arc::new(Outbound::default());
     let metadata = Arc::new(MetadataServer::new(Arc::clone(&outbound), google.metadata()));
     let store = PubSubStore {
@@ -36,7 +40,7 @@ fn log(google: &StandIn, dead: Option<&str>) -> PubSub {
         delivery: PubSubDelivery::Pull { subscription: NAME.to_owned() },
         dead_letter_topic: dead.map(str::to_owned),
     };
-    PubSub::new(&Arc::new(GoogleApi::new(outbound, metadata)), &google.pubsub(), &store)
+    PubSub::with_leases(&Arc::new(GoogleApi::new(outbound, metadata)), &google.pubsub(), &store, leases)
 }
 
 fn entry(name: &str) -> Entry {
@@ -378,4 +382,29 @@ async fn nothing_goes_on_when_the_log_is_dropped() {
     while subscription.strong_count() > 0 {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_lease_is_kept_while_somebody_has_the_entry_and_no_longer() {
+    let world = world(|_| {}).await;
+    let leases = Leases { length: Duration::from_secs(2), every: Duration::from_millis(200) };
+    let (first, second) = (log_with(&world.google, None, leases), log_with(&world.google, None, leases));
+    first.record(entry("a")).await.unwrap();
+    let delivery = first.take(1).await.unwrap().remove(0);
+    // Longer than the lease.
+    let enough = async {
+        while world.google.calls(Endpoint::ModifyAckDeadline) < 15 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        taken = second.take(1) => panic!("{taken:?} is out already"),
+        () = enough => {}
+    }
+    drop(first);
+    assert_eq!(
+        second.take(1).await.unwrap()[0].entry,
+        delivery.entry,
+        "the process is gone, the entry is not"
+    );
 }
