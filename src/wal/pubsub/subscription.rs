@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -264,12 +265,11 @@ impl Subscription {
         for error in [extended, acknowledged].into_iter().filter_map(Result::err) {
             log::warn!("entries may be delivered twice: {error}");
         }
-        for (ack, wait) in early {
-            drop(self.lease(&[ack], wait).await);
-        }
-        for (ack, message) in unreadable {
-            self.discard(&ack, &message).await;
-        }
+        // Side by side, so that many of them do not hold up the next pull for long.
+        let early = early.into_iter().map(async |(ack, wait)| drop(self.lease(&[ack], wait).await));
+        let unreadable =
+            unreadable.into_iter().map(async |(ack, message)| self.discard(&ack, &message).await);
+        tokio::join!(join_all(early), join_all(unreadable));
     }
 
     /// A message that holds no entry never comes again, unless its dead-letter topic cannot be reached just now.

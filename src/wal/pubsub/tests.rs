@@ -406,3 +406,16 @@ async fn a_lease_is_kept_while_somebody_has_the_entry_and_no_longer() {
         "the process is gone, the entry is not"
     );
 }
+
+#[tokio::test]
+async fn a_message_that_cannot_become_a_dead_letter_is_kept_for_later() {
+    let world = world(|_| {}).await;
+    world.google.fail(Endpoint::Publish, answer(403, ""));
+    world.google.publish(TOPIC, b"no entry", &[]).unwrap();
+    tokio::select! {
+        taken = world.log.take(1) => panic!("{taken:?}"),
+        () = world.until(|world| world.google.calls(Endpoint::ModifyAckDeadline) == 1) => {}
+    }
+    assert_eq!((world.google.backlog(NAME), world.google.messages(DEAD).len()), (1, 0));
+    assert_eq!(world.google.calls(Endpoint::Acknowledge), 0);
+}
