@@ -27,7 +27,7 @@ use crate::google_api::{ApiError, GoogleApi};
 use crate::time::UnixTime;
 use publish::{Message, Publisher};
 use recent::{Joined, Recent};
-use subscription::Subscription;
+use subscription::{LEASES, Leases, Subscription};
 
 pub use message::{PushError, Pushed, Unreadable, read_push};
 
@@ -53,6 +53,10 @@ impl PubSub {
     /// `endpoint` is scheme, host and port of Pub/Sub: a regional one where order matters. Starts nothing before the
     /// first call.
     pub fn new(api: &Arc<GoogleApi>, endpoint: &Url, store: &PubSubStore) -> Self {
+        Self::with_leases(api, endpoint, store, LEASES)
+    }
+
+    fn with_leases(api: &Arc<GoogleApi>, endpoint: &Url, store: &PubSubStore, leases: Leases) -> Self {
         let topic = |name: &str| Arc::new(Publisher::new(Arc::clone(api), endpoint, name));
         let dead = DeadLetters {
             topic: store.dead_letter_topic.as_deref().map(topic),
@@ -61,7 +65,8 @@ impl PubSub {
         let subscription = match &store.delivery {
             PubSubDelivery::Push { .. } => None,
             PubSubDelivery::Pull { subscription } => {
-                Some(Arc::new(Subscription::new(Arc::clone(api), endpoint, subscription, dead.clone())))
+                let (api, dead) = (Arc::clone(api), dead.clone());
+                Some(Arc::new(Subscription::new(api, endpoint, subscription, dead, leases)))
             }
         };
         Self { topic: topic(&store.topic), recent: Arc::default(), dead, subscription }

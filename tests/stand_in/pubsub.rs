@@ -1,9 +1,18 @@
 //! Pub/Sub over REST: what is refused, and pushes with all that they carry. Google's own client does the rest.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis::config::{PubSubDelivery, PubSubStore};
 use portcullis::dev::echo::Echo;
-use portcullis::dev::google::{Endpoint, Fault, GATEWAY, PushSpec, StandIn, SubscriptionSpec};
+use portcullis::dev::google::{Endpoint, Fault, GATEWAY, PushSpec, ROBOT, StandIn, SubscriptionSpec};
+use portcullis::google_api::GoogleApi;
+use portcullis::identity::{Jwks, PushCaller};
+use portcullis::metadata::MetadataServer;
+use portcullis::outbound::Outbound;
+use portcullis::time::UnixTime;
+use portcullis::wal::pubsub::{PubSub, read_push};
+use portcullis::wal::{Entry, EntryId, Recorded, Wal as _};
 use serde_json::{Value, json};
 
 use super::secrets::bearer;
@@ -49,6 +58,49 @@ async fn a_push_is_in_googles_form_with_a_token_of_the_subscription() {
     let claims = get(google.address(), &format!("/tokeninfo?id_token={token}"), "").await.json();
     assert_eq!((&claims["email"], &claims["aud"]), (&json!(GATEWAY), &json!(AUDIENCE)));
     assert_eq!((&claims["email_verified"], &claims["azp"]), (&json!("true"), &claims["sub"]));
+}
+
+#[tokio::test]
+async fn the_gateway_s_own_reader_finds_its_entry_in_a_push_and_believes_its_caller() {
+    let (google, _) = stand_in().await;
+    let echo = Echo::start(LOOPBACK).await.unwrap();
+    google.create_subscription(NAME, spec(&echo, "/status/204"));
+    let outbound = Arc::new(Outbound::default());
+    let metadata = Arc::new(MetadataServer::new(Arc::clone(&outbound), google.metadata()));
+    let api = Arc::new(GoogleApi::new(Arc::clone(&outbound), metadata));
+    let store = PubSubStore {
+        topic: TOPIC.to_owned(),
+        delivery: PubSubDelivery::Push { account: GATEWAY.to_owned(), audience: AUDIENCE.to_owned() },
+        dead_letter_topic: None,
+    };
+    let entry = Entry {
+        id: EntryId::of_delivery("/hook", "1"),
+        location: "/hook".to_owned(),
+        ordered: true,
+        method: http::Method::POST,
+        path: "/in".to_owned(),
+        query: None,
+        headers: http::HeaderMap::new(),
+        body: vec![0, 255].into(),
+        sender: None,
+        received: UnixTime(1_700_000_000),
+    };
+    let log = PubSub::new(&api, &google.pubsub(), &store);
+    assert_eq!(log.record(entry.clone()).await, Ok(Recorded::New));
+    until(|| google.push_counters(NAME).acknowledged == 1).await;
+
+    let request = echo.requests().remove(0);
+    let pushed = read_push(&request.body).unwrap();
+    assert_eq!((pushed.entry, pushed.subscription.as_str()), (entry, NAME));
+    let keys = Arc::new(Jwks::new(outbound, google.certs()));
+    let mut headers = http::HeaderMap::new();
+    headers.insert("authorization", request.header("authorization").unwrap().parse().unwrap());
+    for (account, audience, right) in
+        [(GATEWAY, AUDIENCE, true), (ROBOT, AUDIENCE, false), (GATEWAY, "https://other.example", false)]
+    {
+        let caller = PushCaller::new(Arc::clone(&keys), account.to_owned(), audience.to_owned());
+        assert_eq!(caller.check(&headers, UnixTime::now()).await.is_ok(), right, "{account} {audience}");
+    }
 }
 
 #[tokio::test]

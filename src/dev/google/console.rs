@@ -93,6 +93,8 @@ fn faults() -> Vec<(&'static str, &'static str, Option<Fault>)> {
         ("none", "works", None),
         ("500", "answers 500", status(500, "{\"error\":\"internal_failure\"}")),
         ("429", "answers 429", status(429, "{\"error\":\"rate_limited\"}")),
+        ("403", "answers 403", status(403, "{\"error\":{\"code\":403,\"status\":\"PERMISSION_DENIED\"}}")),
+        ("object", "200 with {}", status(200, "{}")),
         ("empty", "empty body", Some(Fault::Empty)),
         ("html", "a page of HTML", Some(Fault::Html)),
         ("truncated", "half an answer", Some(Fault::Truncated { body: "{\"aud\":\"".to_owned() })),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,11 +24,17 @@ use crate::google_api::{ApiError, GoogleApi, Request};
 use crate::outbound::Service;
 use crate::time::UnixTime;
 
-/// How long Pub/Sub leaves a message to us without hearing from us.
-const LEASE: Duration = Duration::from_secs(60);
-const EXTEND_EVERY: Duration = Duration::from_secs(20);
-/// After a failure, before the shortest lease is over.
-const EXTEND_AGAIN: Duration = Duration::from_secs(2);
+/// How leases are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leases {
+    /// How long Pub/Sub leaves a message to us without hearing from us.
+    pub(super) length: Duration,
+    /// How often they are extended.
+    pub(super) every: Duration,
+}
+
+/// Several tries fit into a lease.
+pub(super) const LEASES: Leases = Leases { length: Duration::from_secs(60), every: Duration::from_secs(15) };
 /// Longest lease that Pub/Sub grants.
 const LONGEST_LEASE: Duration = Duration::from_secs(600);
 /// Pub/Sub holds a pull for about a minute and a half.
@@ -52,6 +59,7 @@ pub(super) struct Subscription {
     endpoint: Url,
     name: String,
     dead: DeadLetters,
+    leases: Leases,
     state: Mutex<State>,
     /// Somebody waits for entries.
     wanted: Notify,
@@ -92,12 +100,19 @@ struct Received {
 
 impl Subscription {
     /// `name` is `projects/P/subscriptions/S`.
-    pub(super) fn new(api: Arc<GoogleApi>, endpoint: &Url, name: &str, dead: DeadLetters) -> Self {
+    pub(super) fn new(
+        api: Arc<GoogleApi>,
+        endpoint: &Url,
+        name: &str,
+        dead: DeadLetters,
+        leases: Leases,
+    ) -> Self {
         Self {
             api,
             endpoint: endpoint.clone(),
             name: name.to_owned(),
             dead,
+            leases,
             state: Mutex::default(),
             wanted: Notify::new(),
             changed: Notify::new(),
@@ -244,18 +259,17 @@ impl Subscription {
                 Verdict::ComeAgain(wait) => early.push((ack, wait)),
             }
         }
-        let extended = self.lease(&held, LEASE).await;
+        let extended = self.lease(&held, self.leases.length).await;
         self.changed.notify_waiters();
         let acknowledged = if done.is_empty() { Ok(()) } else { self.acknowledge(&done).await };
         for error in [extended, acknowledged].into_iter().filter_map(Result::err) {
             log::warn!("entries may be delivered twice: {error}");
         }
-        for (ack, wait) in early {
-            drop(self.lease(&[ack], wait).await);
-        }
-        for (ack, message) in unreadable {
-            self.discard(&ack, &message).await;
-        }
+        // Side by side, so that many of them do not hold up the next pull for long.
+        let early = early.into_iter().map(async |(ack, wait)| drop(self.lease(&[ack], wait).await));
+        let unreadable =
+            unreadable.into_iter().map(async |(ack, message)| self.discard(&ack, &message).await);
+        tokio::join!(join_all(early), join_all(unreadable));
     }
 
     /// A message that holds no entry never comes again, unless its dead-letter topic cannot be reached just now.
@@ -272,15 +286,12 @@ impl Subscription {
     }
 
     async fn keep_leases(&self) {
-        let mut pause = EXTEND_EVERY;
         loop {
-            sleep(pause).await;
+            sleep(self.leases.every).await;
             let acks = self.state().held.acks();
-            pause = EXTEND_EVERY;
             for ids in acks.chunks(IDS) {
-                if let Err(error) = self.lease(ids, LEASE).await {
+                if let Err(error) = self.lease(ids, self.leases.length).await {
                     log::warn!("entries may be delivered twice, because they take long and {error}");
-                    pause = EXTEND_AGAIN;
                 }
             }
         }

@@ -29,6 +29,10 @@ async fn world(change: impl FnOnce(&mut SubscriptionSpec)) -> World {
 }
 
 fn log(google: &StandIn, dead: Option<&str>) -> PubSub {
+    log_with(google, dead, LEASES)
+}
+
+fn log_with(google: &StandIn, dead: Option<&str>, leases: Leases) -> PubSub {
     let outbound = Arc::new(Outbound::default());
     let metadata = Arc::new(MetadataServer::new(Arc::clone(&outbound), google.metadata()));
     let store = PubSubStore {
@@ -36,7 +40,7 @@ fn log(google: &StandIn, dead: Option<&str>) -> PubSub {
         delivery: PubSubDelivery::Pull { subscription: NAME.to_owned() },
         dead_letter_topic: dead.map(str::to_owned),
     };
-    PubSub::new(&Arc::new(GoogleApi::new(outbound, metadata)), &google.pubsub(), &store)
+    PubSub::with_leases(&Arc::new(GoogleApi::new(outbound, metadata)), &google.pubsub(), &store, leases)
 }
 
 fn entry(name: &str) -> Entry {
@@ -106,7 +110,6 @@ async fn an_entry_comes_back_as_it_was_and_not_again_once_it_is_settled() {
 
 #[tokio::test]
 async fn a_success_is_an_id_for_the_message_and_nothing_else() {
-    let world = world(|_| {}).await;
     let rows = [
         ("500", answer(500, ""), true),
         ("403", answer(403, r#"{"error":{"code":403,"message":"no","status":"PERMISSION_DENIED"}}"#), false),
@@ -122,25 +125,24 @@ async fn a_success_is_an_id_for_the_message_and_nothing_else() {
         ("no answer", Fault::Close, true),
         ("a flood", Fault::Flood { bytes: 1 << 20 }, true),
     ];
-    for (name, fault, tried_again) in rows {
-        let before = world.google.calls(Endpoint::Publish);
+    let one = async |(name, fault, tried_again): (&str, Fault, bool)| {
+        let world = world(|_| {}).await;
         world.google.fail(Endpoint::Publish, fault);
-        let outcome = world.record(entry(name)).await;
+        let outcome = world.record(entry("a")).await;
         let Err(WalError::Unavailable(why)) = outcome else { panic!("{name}: {outcome:?}") };
-        let tries = world.google.calls(Endpoint::Publish) - before;
+        let tries = world.google.calls(Endpoint::Publish);
         assert_eq!(tries > 1, tried_again, "{name}: {tries} tries");
-        match name {
-            "403" => assert!(
-                why.contains("grant roles/pubsub.publisher on projects/example-project/topics/wal"),
-                "{why}"
-            ),
-            "404" => assert!(why.contains("create projects/example-project/topics/wal"), "{why}"),
-            _ => {}
-        }
+        let advice = match name {
+            "403" => "grant roles/pubsub.publisher on projects/example-project/topics/wal",
+            "404" => "create projects/example-project/topics/wal",
+            _ => "",
+        };
+        assert!(why.contains(advice), "{why}");
         // It is not known: the sender's retry is recorded.
         world.google.clear_switches();
-        assert_eq!(world.record(entry(name)).await, Ok(Recorded::New), "{name}");
-    }
+        assert_eq!(world.record(entry("a")).await, Ok(Recorded::New), "{name}");
+    };
+    futures_util::future::join_all(rows.into_iter().map(one)).await;
 }
 
 #[tokio::test]
@@ -378,4 +380,42 @@ async fn nothing_goes_on_when_the_log_is_dropped() {
     while subscription.strong_count() > 0 {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_lease_is_kept_while_somebody_has_the_entry_and_no_longer() {
+    let world = world(|_| {}).await;
+    let leases = Leases { length: Duration::from_secs(2), every: Duration::from_millis(200) };
+    let (first, second) = (log_with(&world.google, None, leases), log_with(&world.google, None, leases));
+    first.record(entry("a")).await.unwrap();
+    let delivery = first.take(1).await.unwrap().remove(0);
+    // Longer than the lease.
+    let enough = async {
+        while world.google.calls(Endpoint::ModifyAckDeadline) < 15 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        taken = second.take(1) => panic!("{taken:?} is out already"),
+        () = enough => {}
+    }
+    drop(first);
+    assert_eq!(
+        second.take(1).await.unwrap()[0].entry,
+        delivery.entry,
+        "the process is gone, the entry is not"
+    );
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_become_a_dead_letter_is_kept_for_later() {
+    let world = world(|_| {}).await;
+    world.google.fail(Endpoint::Publish, answer(403, ""));
+    world.google.publish(TOPIC, b"no entry", &[]).unwrap();
+    tokio::select! {
+        taken = world.log.take(1) => panic!("{taken:?}"),
+        () = world.until(|world| world.google.calls(Endpoint::ModifyAckDeadline) == 1) => {}
+    }
+    assert_eq!((world.google.backlog(NAME), world.google.messages(DEAD).len()), (1, 0));
+    assert_eq!(world.google.calls(Endpoint::Acknowledge), 0);
 }

@@ -110,3 +110,18 @@ fn what_is_unreadable_can_be_kept_as_it_is() {
     assert_eq!(data("not base64!"), "not base64!");
     assert!(data(&"A".repeat(10_000_000)).len() as u64 <= super::super::LARGEST_ENTRY);
 }
+
+proptest::proptest! {
+    /// A good push, of which some bytes are others.
+    #[test]
+    fn no_push_ends_in_a_panic(changes in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()), 1..4)) {
+        let mut body = push().to_string().into_bytes();
+        for (place, byte) in changes {
+            let place = place.index(body.len());
+            body[place] = byte;
+        }
+        if let Ok(pushed) = read_push(&body) {
+            proptest::prop_assert!(!pushed.message_id.is_empty());
+        }
+    }
+}
