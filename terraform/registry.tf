@@ -8,11 +8,6 @@ resource "google_artifact_registry_repository" "images" {
   format        = "DOCKER"
   labels        = var.labels
 
-  docker_config {
-    # A tag stays what it was; deployments name digests anyway.
-    immutable_tags = true
-  }
-
   # KEEP wins over DELETE, so the newest stay however old they are.
   cleanup_policies {
     id     = "keep-recent"

@@ -44,6 +44,12 @@ variable "image" {
   default     = null
 }
 
+# The module enables what it needs itself; the sample service needs this before.
+resource "google_project_service" "run" {
+  service            = "run.googleapis.com"
+  disable_on_destroy = false
+}
+
 resource "google_cloud_run_v2_service" "app" {
   name                = "app"
   location            = var.region
@@ -54,6 +60,8 @@ resource "google_cloud_run_v2_service" "app" {
       image = "us-docker.pkg.dev/cloudrun/container/hello"
     }
   }
+
+  depends_on = [google_project_service.run]
 }
 
 module "portcullis" {
