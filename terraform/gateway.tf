@@ -133,11 +133,6 @@ resource "google_cloud_run_v2_service" "gateway" {
   lifecycle {
     # Written by whichever tool looked at the service last.
     ignore_changes = [client, client_version]
-
-    precondition {
-      condition     = length(split(".", local.run_host)[0]) <= 63
-      error_message = "${split(".", local.run_host)[0]} is longer than 63 characters, so Cloud Run gives it no such address: choose a shorter name."
-    }
   }
 
   # A revision is healthy only if the account may read what it mounts.

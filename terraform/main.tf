@@ -7,8 +7,7 @@ data "google_project" "gateway" {
 locals {
   # Cloud Run gives every service this address besides the one with random letters. It is known before the first
   # deployment, so the redirect URI can be registered, and everything made, in one go.
-  run_host = "${var.name}-${data.google_project.gateway.number}.${var.region}.run.app"
-  run_url  = "https://${local.run_host}"
+  run_url = "https://${var.name}-${data.google_project.gateway.number}.${var.region}.run.app"
 
   public_url = coalesce(var.public_url, var.domain == null ? local.run_url : "https://${var.domain}")
 

@@ -64,7 +64,7 @@ output "next_steps" {
     ["Register at the OAuth client ${var.client_id} the redirect URI ${local.public_url}/.portcullis/callback"],
     [
       for secret in google_secret_manager_secret.secrets :
-      "Add a value once: printf %s VALUE | gcloud secrets versions add ${secret.secret_id} --project=${var.project} --data-file=-"
+      "Add a value, as step 6 of the README says: gcloud secrets versions add ${secret.secret_id} --project=${var.project} --data-file=-"
     ],
     var.image == null ? ["Build and push an image, set image to its digest, and apply again"] : [],
     var.domain == null ? [] : ["Add the records of the output dns_records to the DNS of ${var.domain}"],

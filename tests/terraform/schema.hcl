@@ -2,6 +2,24 @@
 # `terraform validate`, which wants the provider itself. Only what is of use here is listed. A nested block has a block of
 # its own; `required` may name blocks too.
 
+# What is no string, wherever it occurs, and the blocks that may be repeated: for the stand-in of the provider.
+types {
+  bool = [
+    "cleanup_policy_dry_run", "cpu_idle", "default_uri_disabled", "deletion_protection", "disable_dependent_services",
+    "disable_on_destroy", "disabled", "enable_exactly_once_delivery", "enable_message_ordering", "enabled", "force_override",
+    "health_check_disabled", "iap_enabled", "immutable_tags", "invoker_iam_disabled", "retain_acked_messages",
+    "session_affinity", "startup_cpu_boost", "write_metadata",
+  ]
+  number = [
+    "ack_deadline_seconds", "container_port", "default_mode", "failure_threshold", "initial_delay_seconds", "keep_count",
+    "max_delivery_attempts", "max_instance_count", "max_instance_request_concurrency", "min_instance_count", "percent",
+    "period_seconds", "port", "secret_data_wo_version", "timeout_seconds",
+  ]
+  map  = ["annotations", "attributes", "labels", "limits"]
+  list = ["args", "command", "custom_audiences", "depends_on", "package_name_prefixes", "tag_prefixes", "tags", "urls", "version_name_prefixes"]
+  many = ["cleanup_policies", "containers", "env", "items", "network_interfaces", "replicas", "traffic", "volume_mounts", "volumes"]
+}
+
 data "google_project" {
   optional = ["project_id"]
   exported = ["number", "name", "id"]
