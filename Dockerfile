@@ -26,7 +26,7 @@ COPY benches benches
 RUN deploy/build-static /root-of-image/portcullis \
     && install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /root-of-image/etc/ssl/certs/ca-certificates.crt \
     && install -d -m 0755 /root-of-image/etc/portcullis \
-    && install -d -m 0700 -o 65532 -g 65532 /root-of-image/var/lib/portcullis/wal
+    && install -d -m 0700 /state/wal
 
 FROM scratch
 ARG VERSION=0.1.0
@@ -37,6 +37,7 @@ LABEL org.opencontainers.image.title="Portcullis" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /root-of-image/ /
+COPY --from=build --chown=65532:65532 /state/ /var/lib/portcullis/
 # The configuration is mounted there. Nothing is written anywhere, but the log to /var/lib/portcullis/wal where the
 # configuration keeps it on disk: mount a volume that this user may write to.
 ENV PORTCULLIS_CONFIG=/etc/portcullis/portcullis.yaml

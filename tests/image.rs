@@ -186,7 +186,8 @@ fn paths_and_user_are_the_same_everywhere() {
         ("Dockerfile", "USER 65532:65532\n".to_owned()),
         (".ci/image", "\nuser=65532\n".to_owned()),
         ("compose.yaml", ":/var/lib/portcullis/wal\n".to_owned()),
-        ("Dockerfile", "/var/lib/portcullis/wal\n".to_owned()),
+        ("Dockerfile", "install -d -m 0700 /state/wal\n".to_owned()),
+        ("Dockerfile", "--chown=65532:65532 /state/ /var/lib/portcullis/\n".to_owned()),
     ] {
         assert!(read(document).contains(&wanted), "{document} does not say {wanted:?}");
     }
