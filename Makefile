@@ -4,7 +4,7 @@ CARGO ?= cargo
 CONFIG ?= conf/portcullis.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test lint bench run
+.PHONY: help dev test lint image bench run
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -23,7 +23,7 @@ test: ## All tests: unit, integration, browser, README, documentation
 	@.ci/install build test
 	$(CARGO) test --locked --no-fail-fast
 
-lint: ## Format, Clippy, documentation, licences, and every configuration in conf/
+lint: ## Format, Clippy, documentation, licences, Terraform, and every configuration in conf/
 	@.ci/install build lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
@@ -36,7 +36,11 @@ lint: ## Format, Clippy, documentation, licences, and every configuration in con
 		GOOGLE_CLIENT_ID=1-a.apps.googleusercontent.com ZAPIER_CLIENT_ID=2-b.apps.googleusercontent.com \
 		PUBLIC_URL=https://gw.example.com UPSTREAM_URL=https://up.example.com AUTHORIZED_DOMAIN=example.com \
 		$(CARGO) run --locked --quiet -- check --config $$file; done
-	@if [ -d terraform ]; then terraform fmt -check -recursive terraform; fi
+	@.ci/terraform
+
+# Some minutes: a static release build, without the dev feature. Root tries it in an empty root as well.
+image: ## The binary of the container image, built and tried without Docker
+	@.ci/image
 
 bench: ## All benchmarks; contestants that cannot be installed are left out
 	@.ci/install build
