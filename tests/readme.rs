@@ -229,6 +229,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::UpstreamInvalid(text()),
         Refusal::UpstreamRefusedToken,
         Refusal::Internal(text()),
+        Refusal::UpstreamBusy(text()),
     ];
     let known = |refusal: &Refusal| match refusal {
         Refusal::NotCanonical(_) => 0,
@@ -251,8 +252,9 @@ fn refusals() -> Vec<Refusal> {
         Refusal::UpstreamInvalid(_) => 17,
         Refusal::UpstreamRefusedToken => 18,
         Refusal::Internal(_) => 19,
+        Refusal::UpstreamBusy(_) => 20,
     };
-    assert!(all.iter().map(known).eq(0..20));
+    assert!(all.iter().map(known).eq(0..21));
     all
 }
 

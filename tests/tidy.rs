@@ -32,9 +32,11 @@ const PARTS: [(&str, &[&str]); 15] = [
     ("main", &["adapt", "app", "config", "dev", "gate", "wal"]),
 ];
 /// What may be named only below these paths.
-const PLACES: [(&str, &[&str]); 11] = [
+const PLACES: [(&str, &[&str]); 13] = [
     ("pingora::", &["src/proxy/", "src/app.rs", "src/admin.rs"]),
     ("pingora_proxy", &["src/proxy/", "src/app.rs"]),
+    ("pingora_load_balancing", &["src/proxy/health.rs"]),
+    ("x509_parser", &["src/config/resolve/certificate.rs"]),
     ("pingora_memory_cache", &["src/identity/cache.rs", "src/identity/flood.rs", "src/identity/verified.rs"]),
     ("serde_saphyr", &["src/config/file.rs"]),
     ("reqwest", &["src/outbound.rs"]),
@@ -44,7 +46,7 @@ const PLACES: [(&str, &[&str]); 11] = [
     ("axum", &["src/dev/"]),
     ("SystemTime", &["src/time.rs", "src/telemetry/logger.rs"]),
     // A task outlives whoever started it: each of these ends by itself.
-    ("tokio::spawn", &["src/identity/jwks.rs", "src/mint/mod.rs", "src/proxy/peer.rs", "src/dev/"]),
+    ("tokio::spawn", &["src/identity/jwks.rs", "src/mint/mod.rs", "src/proxy/address.rs", "src/dev/"]),
 ];
 const MAX_FILE: usize = 450;
 const MAX_HOOK: usize = 15;

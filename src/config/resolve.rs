@@ -5,6 +5,7 @@
 
 mod address;
 mod allow;
+mod certificate;
 mod google;
 mod location;
 mod upstream;
@@ -63,7 +64,8 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
 pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Config, Problems> {
     let (file, root, problems) =
         mirror(text, environment).map_err(|problems| Problems::new(name, problems))?;
-    let mut resolver = Resolver { environment, problems };
+    let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+    let mut resolver = Resolver { environment, folder, problems };
     let config = resolver.config(&file, &root);
     match config {
         Some(config) if resolver.problems.is_empty() => Ok(config),
@@ -119,6 +121,8 @@ fn after(before: &[u8]) -> Place {
 /// Turns the mirror into values, and collects what is wrong.
 struct Resolver<'a> {
     environment: &'a Environment,
+    /// Where relative paths begin: beside the file.
+    folder: &'a Path,
     problems: Vec<Problem>,
 }
 
