@@ -74,21 +74,26 @@ impl Proxy {
         ctx: &mut Context,
     ) -> Result<Result<(), Refusal>> {
         let Some(limit) = self.peers.limit(self.target(ctx)?.1) else { return Ok(Ok(())) };
-        let place = match limit.at_once() {
-            Some(place) => Ok(place),
-            None => tokio::select! {
+        let place = if let Some(place) = limit.at_once() {
+            Ok(place)
+        } else {
+            let waits = format!("request {} waits: {} are under way", ctx.id.as_str(), limit.bound.requests);
+            tokio::select! {
+                // First, so that it stands in the queue before anything is said.
+                biased;
                 place = limit.wait() => place,
-                () = left(session) => {
+                () = left(session, &waits) => {
                     return Err(Error::explain(ErrorType::ConnectionClosed, "while waiting").into_down());
                 }
-            },
+            }
         };
         Ok(place.map(|place| ctx.place = Some(place)).map_err(Refusal::UpstreamBusy))
     }
 }
 
 /// Ends when the caller has gone. Nothing is read that belongs to the request, or to the next one.
-async fn left(session: &mut Session) {
+async fn left(session: &mut Session, waits: &str) {
+    log::debug!("{waits}");
     if let ServerSession::H2(stream) = session.as_downstream_mut() {
         // Either way it has.
         let _ = stream.idle().await;
