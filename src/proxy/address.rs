@@ -1,5 +1,6 @@
 //! One address of an upstream: what it resolves to, looked up without blocking, and what is known of its condition.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr as InternetAddress};
 use std::os::unix::net::SocketAddr as SocketPath;
 use std::sync::Arc;
@@ -160,14 +161,16 @@ impl Target {
     }
 
     /// It could not be reached.
-    pub(super) fn failed(&self, now: u64) {
-        self.again.store(now + AVOIDED, Ordering::Relaxed);
+    pub(super) fn failed(&self, now: u64, why: &dyn fmt::Display) {
+        if self.again.swap(now + AVOIDED, Ordering::Relaxed) == 0 {
+            log::warn!("{} is avoided, because it cannot be reached: {why}", self.name());
+        }
     }
 
     /// It was reached.
     pub(super) fn reached(&self) {
-        if self.again.load(Ordering::Relaxed) != 0 {
-            self.again.store(0, Ordering::Relaxed);
+        if self.again.load(Ordering::Relaxed) != 0 && self.again.swap(0, Ordering::Relaxed) != 0 {
+            log::info!("{} is reached again", self.name());
         }
     }
 
@@ -224,7 +227,7 @@ mod tests {
     fn after_a_failure_one_request_in_a_while_tries_again() {
         let target = target("127.0.0.1", 1);
         assert!(target.open(1) && target.claim(1) && target.claim(1));
-        target.failed(1);
+        target.failed(1, &"refused");
         assert!(!target.open(AVOIDED) && target.open(AVOIDED + 1));
         assert!(target.claim(AVOIDED + 1));
         assert!(!target.open(AVOIDED + 1) && !target.claim(AVOIDED + 1));
@@ -237,7 +240,7 @@ mod tests {
         let target = target("127.0.0.1", 1);
         target.set_healthy(false);
         assert!(!target.open(1));
-        target.failed(1);
+        target.failed(1, &"refused");
         target.set_healthy(true);
         assert!(target.open(1));
     }

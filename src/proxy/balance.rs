@@ -4,6 +4,7 @@
 //! connections, collects what it has tried in a new set for each request, and moves on the counter that all requests
 //! share, so that two of them at once may both find only an address that is down.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -89,10 +90,9 @@ impl Balancer {
             match target.found().await {
                 Ok(found) => return self.attempt(index, target, found, attempts),
                 Err(why) if failures + 1 >= self.targets.len() => return Err(why),
-                Err(why) => log::warn!("{why}; another address is used"),
+                Err(why) => target.failed(self.now(), &why),
             }
             failures += 1;
-            target.failed(self.now());
             self.note(index, attempts);
         }
     }
@@ -116,12 +116,12 @@ impl Balancer {
     }
 
     /// The attempt failed; whether another makes sense.
-    pub(super) fn failed(&self, attempts: &mut Attempts) -> bool {
+    pub(super) fn failed(&self, attempts: &mut Attempts, why: &dyn fmt::Display) -> bool {
         attempts.failures += 1;
         if let Some(Attempt { index, member, found, busy }) = attempts.now.take() {
             found.pass_on(member);
             if self.targets.len() > 1 {
-                busy.target.failed(self.now());
+                busy.target.failed(self.now(), why);
             }
             self.note(index, attempts);
         }

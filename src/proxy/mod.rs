@@ -336,7 +336,8 @@ impl ProxyHttp for Proxy {
         mut error: Box<Error>,
     ) -> Box<Error> {
         let location = ctx.location.and_then(|id| self.gate.location(id));
-        error.set_retry(location.is_some_and(|location| self.peers.failed(location, &mut ctx.attempts)));
+        let again = location.is_some_and(|at| self.peers.failed(at, &mut ctx.attempts, &error));
+        error.set_retry(again);
         error
     }
 

@@ -74,8 +74,8 @@ impl Peers {
     }
 
     /// An attempt to connect failed; whether another makes sense.
-    pub(super) fn failed(&self, location: &Location, attempts: &mut Attempts) -> bool {
-        self.of(location).is_ok_and(|peer| peer.balancer.failed(attempts))
+    pub(super) fn failed(&self, location: &Location, attempts: &mut Attempts, why: &Error) -> bool {
+        self.of(location).is_ok_and(|peer| peer.balancer.failed(attempts, why))
     }
 
     /// The bound on requests under way at a location's upstream.

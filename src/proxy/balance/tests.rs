@@ -23,7 +23,7 @@ fn port(address: &SocketAddr) -> u16 {
 fn round_robin_is_even_also_among_those_that_are_left() {
     let balancer = balancer(3, Balance::RoundRobin);
     assert_eq!(tally(&balancer, 30, 1), [10, 10, 10]);
-    balancer.targets[1].failed(1);
+    balancer.targets[1].failed(1, &"refused");
     assert_eq!(tally(&balancer, 30, 1), [15, 0, 15]);
     balancer.targets[2].set_healthy(false);
     assert_eq!(tally(&balancer, 30, 1), [30, 0, 0]);
@@ -39,7 +39,7 @@ fn when_none_seems_well_all_are_used() {
 #[test]
 fn after_a_while_one_request_tries_what_failed() {
     let balancer = balancer(2, Balance::RoundRobin);
-    balancer.targets[0].failed(1);
+    balancer.targets[0].failed(1, &"refused");
     assert_eq!(tally(&balancer, 10, 5000), [0, 10]);
     assert_eq!(tally(&balancer, 10, 5001), [1, 9]);
     balancer.targets[0].reached();
@@ -75,7 +75,7 @@ async fn each_address_is_tried_once() {
     let mut ports = Vec::new();
     loop {
         ports.push(port(&balancer.next(&mut attempts).await.unwrap()));
-        if !balancer.failed(&mut attempts) {
+        if !balancer.failed(&mut attempts, &"refused") {
             break;
         }
     }
@@ -88,7 +88,7 @@ async fn a_single_address_is_never_avoided() {
     let balancer = balancer(1, Balance::LeastConnections);
     let mut attempts = Attempts::default();
     assert_eq!(port(&balancer.next(&mut attempts).await.unwrap()), 1);
-    assert!(!balancer.failed(&mut attempts));
+    assert!(!balancer.failed(&mut attempts, &"refused"));
     assert!(balancer.targets[0].open(1));
     assert_eq!(port(&balancer.next(&mut Attempts::default()).await.unwrap()), 1);
 }

@@ -51,6 +51,7 @@ async fn an_address_that_fails_costs_no_request_and_comes_back() {
     let responses = join_all((0..20).map(|_| client.post("/x", "body").send())).await;
     assert!(responses.iter().all(|response| response.status == 200));
     assert_eq!(one.count() + two.count(), 44);
+    gateway.says(&format!("{address} is avoided, because it cannot be reached"));
     let three = Upstream::at(address);
     within("the address to be used again", async {
         while three.count() < 3 {
@@ -58,6 +59,7 @@ async fn an_address_that_fails_costs_no_request_and_comes_back() {
         }
     })
     .await;
+    gateway.says(&format!("{address} is reached again"));
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use super::setup;
 use crate::harness::answer::Answer;
 use crate::harness::background::{eventually, within};
 use crate::harness::gateway::Gateway;
+use crate::harness::h2_upstream::H2Upstream;
 use crate::harness::http::Client;
+use crate::harness::tls::{Authority, Behind, Front};
 use crate::harness::upstream::Upstream;
 
 /// Requests that are no checks.
@@ -47,6 +49,27 @@ async fn an_address_that_says_it_is_not_well_gets_no_requests_until_it_is() {
     gateway.says(&format!("upstream up: {} is well again", two.address()));
     gets(&gateway, 20).await;
     assert_eq!((served(&one) - before_one, served(&two) - before_two), (30, 10));
+}
+
+#[tokio::test]
+async fn checks_use_what_the_upstream_uses() {
+    let (ours, one, two) = (Authority::new("Ours"), Upstream::start(), H2Upstream::start());
+    let behind = |http1, http2| Behind { http1, http2 };
+    let check = "health_check: { path: /health, interval: 20ms, timeout: 10s, unhealthy: 1 }";
+    let front = Front::start(ours.certify("localhost"), behind(Some(one.address()), Some(two.address())));
+    let tls = setup(&format!("url: '{}', tls: {{ ca: ca.pem }}, {check}", front.url()));
+    let tls = tls.file("ca.pem", &ours.pem).start();
+    eventually("checks over TLS", || one.count() >= 2).await;
+    let clear = setup(&format!("url: 'http://{}', protocol: http2, {check}", two.address())).start();
+    eventually("checks over HTTP/2 in the clear", || two.seen().len() >= 2).await;
+    let seen = two.seen();
+    let secure = setup(&format!("url: '{}', protocol: http2, tls: {{ ca: ca.pem }}, {check}", front.url()));
+    let secure = secure.file("ca.pem", &ours.pem).start();
+    eventually("checks over HTTP/2 and TLS", || front.protocols().iter().any(|agreed| agreed == "h2")).await;
+    assert_eq!(seen[0].uri().path(), "/health");
+    for gateway in [tls, clear, secure] {
+        assert!(!gateway.output().contains("is not used"), "{}", gateway.output());
+    }
 }
 
 /// Refusing everything would turn a check that is wrong into an outage.
