@@ -249,7 +249,7 @@ impl ProxyHttp for Proxy {
         peer.or_else(|why| Self::fail(ctx, Refusal::UpstreamUnreachable(why)))
     }
 
-    /// An address that had failed is well again.
+    /// An address to which a new connection can be made is well, whatever was known of it.
     async fn connected_to_upstream(
         &self,
         _session: &mut Session,
@@ -299,6 +299,8 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        // On a kept connection, only an answer shows that the address is well.
+        ctx.attempts.reached();
         self.check_response(response, session.is_upgrade_req(), ctx)
     }
 

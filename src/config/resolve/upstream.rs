@@ -280,6 +280,20 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "dev")]
+    #[test]
+    fn what_is_replaced_is_not_reached_by_any_other_way() {
+        let text = "version: 1\nupstreams: { a: { url: 'https://a.example', addresses: ['10.0.0.1:1', 'unix:/a'],\n\
+                    tls: { server_name: b.example }, health_check: { path: / } } }\n\
+                    locations: [{ path: /, access: public, upstream: a }]";
+        let config = crate::config::parse(text, "test.yaml", &crate::config::Environment::empty());
+        let mut upstream = config.unwrap().upstreams.remove(0);
+        upstream.replace("http://127.0.0.1:9".parse().unwrap());
+        assert_eq!(upstream.addresses, [Address::Host("127.0.0.1".to_owned(), 9)]);
+        assert!(upstream.health_check.is_none() && upstream.tls.server_name.is_none());
+        assert_eq!(upstream.url.as_str(), "http://127.0.0.1:9/");
+    }
+
     #[test]
     fn an_audience_is_one_word() {
         assert_eq!(audience("none"), Ok(None));
