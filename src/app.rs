@@ -158,6 +158,9 @@ pub fn run(mut config: Config, platform: Platform) -> Result<std::convert::Infal
     let parts = assemble(&config, Some(log.clone()), platform.program.clone())?;
     let mut server = Server::new_with_opt_and_conf(None, server_conf());
     let in_flight = parts.proxy.in_flight();
+    if let Some(checks) = parts.proxy.health_checks() {
+        server.add_service(background_service("health checks", checks));
+    }
     let mut service = http_proxy_service(&server.configuration, parts.proxy);
     if let Some(proxy) = service.app_logic_mut() {
         proxy.server_options = Some(server_options());

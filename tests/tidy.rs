@@ -43,9 +43,11 @@ const PARTS: [(&str, &[&str]); 15] = [
     ("main", &["adapt", "app", "config", "dev", "gate", "wal"]),
 ];
 /// What may be named only below these paths.
-const PLACES: [(&str, &[&str]); 13] = [
+const PLACES: [(&str, &[&str]); 15] = [
     ("pingora::", &["src/proxy/", "src/app.rs", "src/admin.rs"]),
     ("pingora_proxy", &["src/proxy/", "src/app.rs"]),
+    ("pingora_load_balancing", &["src/proxy/health.rs"]),
+    ("x509_parser", &["src/config/resolve/certificate.rs"]),
     ("pingora_memory_cache", &["src/identity/cache.rs", "src/identity/flood.rs", "src/identity/verified.rs"]),
     ("serde_saphyr", &["src/config/file.rs"]),
     ("reqwest", &["src/outbound.rs"]),
@@ -63,7 +65,7 @@ const PLACES: [(&str, &[&str]); 13] = [
             "src/google_api/token.rs",
             "src/identity/jwks.rs",
             "src/mint/mod.rs",
-            "src/proxy/peer.rs",
+            "src/proxy/address.rs",
             "src/secrets/",
             "src/wal/pubsub/",
             "src/dev/",

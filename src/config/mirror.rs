@@ -201,6 +201,57 @@ section! {
         protocol: String,
         /// Limits on waiting.
         timeouts: Timeouts,
+        /// Where to connect: `HOST:PORT`, `IPv4:PORT`, `[IPv6]:PORT` or `unix:/PATH`, 1 to 64. `url` still gives
+        /// scheme, `Host`, the name in TLS and the audience. Default: the host and port of `url`.
+        addresses: List<String>,
+        /// Which of the addresses is next: `round_robin`, or `least_connections` (the fewest requests under way).
+        /// Default: `round_robin`.
+        balance: String,
+        /// Asks each address regularly whether it is well. Default: nobody asks.
+        health_check: HealthCheck,
+        /// Certificates; only with `https`.
+        tls: UpstreamTls,
+        /// Requests under way at once, 1 to 1000000; WebSockets count for as long as they are open.
+        /// Default: no limit.
+        max_in_flight: u64,
+        /// Where requests above `max_in_flight` wait, in the order of their arrival.
+        queue: Queue,
+    }
+
+    /// Asks each address regularly whether it is well. It is asked by GET, without a token.
+    struct HealthCheck {
+        /// An absolute path, percent-encoded. Required.
+        path: String,
+        /// Between two checks. Default: `5s`.
+        interval: Scalar,
+        /// Limit on one check. Default: `1s`.
+        timeout: Scalar,
+        /// Good answers in a row after which an address is used again, 1 to 100. Default: `1`.
+        healthy: u64,
+        /// Failures in a row after which an address is not used, 1 to 100. Default: `3`.
+        unhealthy: u64,
+        /// The status of a good answer. Default: `200`.
+        expect: u64,
+    }
+
+    /// Certificates for an upstream, in PEM. Paths are relative to the configuration file; the files are read at start.
+    struct UpstreamTls {
+        /// Authorities that may certify the upstream, instead of the system's.
+        ca: String,
+        /// The gateway's own certificate, then what leads to its authority. Only with `key`.
+        certificate: String,
+        /// The key of `certificate`.
+        key: String,
+        /// The name to ask for and to be certified, a host name or an IP address. Default: the host of `url`.
+        server_name: String,
+    }
+
+    /// Where requests above `max_in_flight` wait.
+    struct Queue {
+        /// How many may wait, 0 to 1000000; further ones are refused at once. Default: `100`.
+        length: u64,
+        /// How long one may wait. Default: `5s`.
+        wait: Scalar,
     }
 
     /// Limits on waiting for an upstream: more than zero, at most a day. At a location, those that are set take the

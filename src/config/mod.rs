@@ -14,12 +14,13 @@ mod resolve;
 mod sender;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::Method;
 use url::Url;
 
 pub use environment::Environment;
@@ -32,6 +33,10 @@ pub use resolve::{load, parse};
 pub use sender::{
     HmacAlgorithm, HmacEncoding, HmacScheme, KeyForm, Scheme, SecretRef, SecretSource, SignedPart,
     TimestampPlace, Webhook,
+};
+pub use upstream::{
+    Address, Balance, ClientCertificate, HealthCheck, InFlightLimit, Protocol, Timeouts, Upstream,
+    UpstreamTls,
 };
 
 pub use crate::telemetry::{LogFormat, LogRequests};
@@ -176,47 +181,6 @@ pub struct Cache {
     pub rejected: Duration,
     /// Entries of the cache of verified tokens.
     pub entries: usize,
-}
-
-/// A service behind the gateway.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// Its name in the file.
-    pub name: String,
-    /// Scheme, host and port; the path is `/`.
-    pub url: Url,
-    /// Audience of the minted token, or nothing for `audience: none`.
-    pub audience: Option<String>,
-    /// Header that carries the minted token.
-    pub token_header: HeaderName,
-    /// Versions of HTTP to speak.
-    pub protocol: Protocol,
-    /// Limits on waiting.
-    pub timeouts: Timeouts,
-}
-
-/// Versions of HTTP to speak with an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// Over TLS what ALPN settles on, in the clear HTTP/1.1.
-    Auto,
-    /// Only HTTP/1.1.
-    Http1,
-    /// Only HTTP/2; in the clear with prior knowledge (h2c).
-    Http2,
-}
-
-/// Limits on waiting for an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Until the connection, TLS included, is established.
-    pub connect: Duration,
-    /// Between two reads.
-    pub read: Duration,
-    /// Between two writes.
-    pub write: Duration,
-    /// How long an unused connection is kept.
-    pub idle: Duration,
 }
 
 /// Which requests it takes, who passes, and where they go.

@@ -5,6 +5,7 @@
 
 mod address;
 mod allow;
+mod certificate;
 mod google;
 mod location;
 mod message;
@@ -18,7 +19,7 @@ mod webhook;
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use log::LevelFilter;
 
@@ -61,18 +62,15 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
         Problems::new(&name, vec![Fault::new("this is not UTF-8 text").at(&after(before))])
     })?;
-    parse_below(text, &name, path.parent().unwrap_or(Path::new("")), environment)
+    parse(text, &name, environment)
 }
 
-/// Resolves the text of a file that messages call `name`. Files that it names are looked for where the process runs.
+/// Resolves the text of a file that messages call `name`. Relative paths in it begin at the folder of that name.
 pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Config, Problems> {
-    parse_below(text, name, Path::new(""), environment)
-}
-
-fn parse_below(text: &str, name: &str, base: &Path, environment: &Environment) -> Result<Config, Problems> {
     let (file, root, problems) =
         mirror(text, environment).map_err(|problems| Problems::new(name, problems))?;
-    let mut resolver = Resolver { environment, base: base.to_owned(), problems };
+    let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+    let mut resolver = Resolver { environment, folder, problems };
     let config = resolver.config(&file, &root);
     match config {
         Some(config) if resolver.problems.is_empty() => Ok(config),
@@ -135,8 +133,8 @@ struct Named<'a> {
 /// Turns the mirror into values, and collects what is wrong.
 struct Resolver<'a> {
     environment: &'a Environment,
-    /// Where relative paths of the file begin.
-    base: PathBuf,
+    /// Where relative paths begin: beside the file.
+    folder: &'a Path,
     problems: Vec<Problem>,
 }
 

@@ -15,7 +15,8 @@ fn here() -> PathBuf {
 }
 
 fn resolve(text: &str, environment: &Environment) -> Result<Config, Problems> {
-    parse(text, "test.yaml", environment)
+    // What it names is found beside the files in `conf`.
+    parse(text, "conf/test.yaml", environment)
 }
 
 fn valid(text: &str) -> Config {

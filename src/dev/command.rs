@@ -127,7 +127,7 @@ fn divert(config: &mut Config, stand_in: &StandIn, echo: &Echo) {
     endpoints.revocation = stand_in.revocation();
     endpoints.metadata = stand_in.metadata();
     for upstream in &mut config.upstreams {
-        upstream.url = echo.base_url();
+        upstream.replace(echo.base_url());
         upstream.protocol = config::Protocol::Http1;
     }
     config.public_url = Some(config::Origin::local(config.listen));

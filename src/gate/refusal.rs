@@ -48,6 +48,8 @@ pub enum Refusal {
     ProviderUnavailable(String),
     /// No token could be minted for the upstream.
     MintUnavailable(String),
+    /// As many requests are under way at the upstream as may be.
+    UpstreamBusy(String),
     /// The upstream cannot be reached.
     UpstreamUnreachable(String),
     /// The upstream did not answer in time.
@@ -160,6 +162,9 @@ impl Refusal {
                 14,
                 5,
             ),
+            Self::UpstreamBusy(_) => {
+                later(S::SERVICE_UNAVAILABLE, "upstream_busy", "The service is busy at the moment", 14, 1)
+            }
             Self::UpstreamUnreachable(_) => {
                 row(S::BAD_GATEWAY, "upstream_unreachable", "The service cannot be reached at the moment", 14)
             }
@@ -244,6 +249,7 @@ impl Refusal {
             Self::MintUnavailable(_) => {
                 "The gateway could not get its own credential for the service. Try again in a moment.".to_owned()
             }
+            Self::UpstreamBusy(_) => "The service behind this gateway has too much to do. Try again in a moment.".to_owned(),
             Self::UpstreamUnreachable(_) => "The service behind this gateway does not answer.".to_owned(),
             Self::UpstreamTimeout => "The service behind this gateway took too long.".to_owned(),
             Self::UpstreamInvalid(_) => "The service behind this gateway broke off or sent something else than HTTP.".to_owned(),
@@ -277,6 +283,7 @@ impl Refusal {
         match self {
             Self::ProviderUnavailable(cause)
             | Self::MintUnavailable(cause)
+            | Self::UpstreamBusy(cause)
             | Self::UpstreamUnreachable(cause)
             | Self::UpstreamInvalid(cause)
             | Self::BadSignature(cause)

@@ -1,13 +1,18 @@
 //! The gate on Pingora: short hooks that hand over to the gate and carry out what it decided.
 
+mod address;
+mod balance;
 mod downstream;
 mod failure;
 mod framing;
 mod headers;
+mod health;
+mod limit;
 mod peer;
 mod upgrade;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +22,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
@@ -34,6 +40,10 @@ use crate::telemetry::metrics::Metrics;
 use crate::time::UnixTime;
 use crate::trace::{HexId, Ids, Trace};
 
+pub use self::health::HealthChecks;
+
+use self::balance::Attempts;
+use self::limit::Place;
 use self::peer::Peers;
 
 /// The gateway as a Pingora proxy.
@@ -66,7 +76,8 @@ pub struct Context {
     step: Step,
     forwarded: bool,
     body_received: u64,
-    tries: usize,
+    attempts: Attempts,
+    place: Option<Place>,
     _in_flight: InFlight,
 }
 
@@ -89,7 +100,8 @@ impl Context {
             step: Step::Admit,
             forwarded: false,
             body_received: 0,
-            tries: 0,
+            attempts: Attempts::default(),
+            place: None,
             _in_flight: InFlight::new(&proxy.in_flight),
         }
     }
@@ -138,6 +150,11 @@ impl Proxy {
     /// Requests under way; zero means that the process can end.
     pub fn in_flight(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.in_flight)
+    }
+
+    /// The checks of upstreams, if the configuration wants any.
+    pub fn health_checks(&self) -> Option<HealthChecks> {
+        self.peers.health_checks()
     }
 
     /// The location and the upstream for which a permit was given.
@@ -206,28 +223,46 @@ impl ProxyHttp for Proxy {
         self.admit(session, ctx).await
     }
 
-    /// Step *mint*.
+    /// Step *mint*, and a place among the requests under way.
     async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         ctx.step = Step::Mint;
-        match self.mint(ctx).await {
-            Ok(token) => ctx.token = token,
-            Err(refusal) => {
-                Box::pin(self.refuse(session, ctx, refusal)).await?;
-                return Ok(false);
-            }
+        let mut ready = self.mint(ctx).await.map(|token| ctx.token = token);
+        if ready.is_ok() {
+            ctx.step = Step::Forward;
+            ready = self.take_place(session, ctx).await?;
         }
-        ctx.step = Step::Forward;
+        if let Err(refusal) = ready {
+            Box::pin(self.refuse(session, ctx, refusal)).await?;
+            return Ok(false);
+        }
         Ok(true)
     }
 
     /// Step *forward*: where to.
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        // Another attempt sends the body from its beginning.
+        ctx.body_received = 0;
+        let mut attempts = std::mem::take(&mut ctx.attempts);
         let (_, location, _) = self.target(ctx)?;
-        let upgrade = session.is_upgrade_req();
-        match self.peers.peer(location, upgrade, ctx.tries).await {
-            Ok(peer) => Ok(peer),
-            Err(why) => Self::fail(ctx, Refusal::UpstreamUnreachable(why)),
+        let peer = self.peers.peer(location, session.is_upgrade_req(), &mut attempts).await;
+        ctx.attempts = attempts;
+        peer.or_else(|why| Self::fail(ctx, Refusal::UpstreamUnreachable(why)))
+    }
+
+    /// An address to which a new connection can be made is well, whatever was known of it.
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if !reused {
+            ctx.attempts.reached();
         }
+        Ok(())
     }
 
     /// Step *forward*: what the upstream sees.
@@ -264,6 +299,8 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        // On a kept connection, only an answer shows that the address is well.
+        ctx.attempts.reached();
         self.check_response(response, session.is_upgrade_req(), ctx)
     }
 
@@ -300,9 +337,9 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        ctx.tries += 1;
         let location = ctx.location.and_then(|id| self.gate.location(id));
-        error.set_retry(location.is_some_and(|location| ctx.tries < self.peers.addresses(location)));
+        let again = location.is_some_and(|at| self.peers.failed(at, &mut ctx.attempts, &error));
+        error.set_retry(again);
         error
     }
 

@@ -1,160 +1,132 @@
-//! Where an upstream is: its addresses, looked up without blocking, and the connection's settings.
+//! How an upstream is reached: the settings of connections to it, TLS included.
 
-use std::net::SocketAddr;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use pingora::protocols::ALPN;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use pingora::{Error, ErrorType};
-use tokio::net::lookup_host;
-use url::{Host, Url};
+use rustls::pki_types::CertificateDer;
+use url::Url;
 
+use super::balance::{Attempts, Balancer};
+use super::health::HealthChecks;
+use super::limit::Limit;
 use super::upgrade::UpgradeConnector;
-use crate::config::{Location, Protocol, Timeouts, Upstream};
+use crate::config::{HealthCheck, Location, Protocol, Timeouts, Upstream};
 
-/// How long addresses are used before they are looked up again, which no request waits for.
-const FRESH: Duration = Duration::from_secs(30);
-/// Limit on one look-up.
-const LOOKUP: Duration = Duration::from_secs(5);
 /// Requests at once on one HTTP/2 connection to an upstream; Cloud Run's own limit.
 const H2_STREAMS: usize = 100;
 
 /// All upstreams, in the order of the configuration.
 pub(super) struct Peers(Vec<Arc<Peer>>);
 
-struct Peer {
+/// An upstream.
+pub(super) struct Peer {
+    pub(super) name: String,
     /// `Host` of requests to it.
-    authority: HeaderValue,
-    host: String,
-    port: u16,
-    tls: bool,
-    protocol: Protocol,
-    addresses: ArcSwapOption<Addresses>,
-    refreshing: AtomicBool,
-}
-
-struct Addresses {
-    list: Vec<SocketAddr>,
-    /// When they were looked up; nothing for an address that was written in the configuration.
-    found: Option<Instant>,
+    pub(super) authority: HeaderValue,
+    pub(super) balancer: Balancer,
+    pub(super) protocol: Protocol,
+    pub(super) health_check: Option<HealthCheck>,
+    pub(super) tls: bool,
+    limit: Option<Limit>,
+    /// The name to ask for and to be certified. Never empty: then nothing would be verified.
+    server_name: String,
+    ca: Option<Arc<CaType>>,
+    certificate: Option<Arc<CertKey>>,
+    /// Keeps its connections to itself: that an authority of one upstream has certified a connection means nothing to
+    /// another, and Pingora's pool does not look at authorities.
+    group: u64,
 }
 
 impl Peers {
     pub(super) fn new(upstreams: &[Upstream]) -> Self {
-        Self(upstreams.iter().map(|upstream| Arc::new(Peer::new(upstream))).collect())
+        let peers = (0..).zip(upstreams).map(|(group, upstream)| Arc::new(Peer::new(upstream, group)));
+        Self(peers.collect())
     }
 
-    /// The peer for a request. `tries` are the connections to it that failed.
+    fn of(&self, location: &Location) -> Result<&Arc<Peer>, &'static str> {
+        self.0.get(location.upstream).ok_or("BUG: no such upstream")
+    }
+
+    /// The peer for a request's next attempt.
     pub(super) async fn peer(
         &self,
         location: &Location,
         upgrade: bool,
-        tries: usize,
+        attempts: &mut Attempts,
     ) -> Result<Box<HttpPeer>, String> {
-        let peer = self.0.get(location.upstream).ok_or("BUG: no such upstream")?;
-        let addresses = peer.addresses().await?;
-        let index = tries.checked_rem(addresses.list.len()).unwrap_or_default();
-        let address = addresses.list.get(index).ok_or_else(|| format!("{} has no address", peer.host))?;
-        Ok(Box::new(peer.http_peer(*address, upgrade, &location.timeouts)))
+        let peer = self.of(location)?;
+        let address = peer.balancer.next(attempts).await?;
+        Ok(Box::new(peer.http_peer(address, upgrade, &location.timeouts)))
     }
 
     /// `Host` of requests to a location's upstream.
     pub(super) fn authority(&self, location: &Location) -> pingora::Result<HeaderValue> {
-        let peer = self.0.get(location.upstream);
-        let peer = peer.ok_or_else(|| Error::explain(ErrorType::InternalError, "BUG: no such upstream"))?;
+        let peer = self.of(location).map_err(|why| Error::explain(ErrorType::InternalError, why))?;
         Ok(peer.authority.clone())
     }
 
-    /// How many addresses are known of a location's upstream.
-    pub(super) fn addresses(&self, location: &Location) -> usize {
-        let known = self.0.get(location.upstream).and_then(|peer| peer.addresses.load_full());
-        known.map_or(0, |addresses| addresses.list.len())
+    /// An attempt to connect failed; whether another makes sense.
+    pub(super) fn failed(&self, location: &Location, attempts: &mut Attempts, why: &Error) -> bool {
+        self.of(location).is_ok_and(|peer| peer.balancer.failed(attempts, why))
+    }
+
+    /// The bound on requests under way at a location's upstream.
+    pub(super) fn limit(&self, location: &Location) -> Option<&Limit> {
+        self.of(location).ok()?.limit.as_ref()
+    }
+
+    pub(super) fn health_checks(&self) -> Option<HealthChecks> {
+        HealthChecks::of(&self.0)
     }
 }
 
 impl Peer {
-    fn new(upstream: &Upstream) -> Self {
+    fn new(upstream: &Upstream, group: u64) -> Self {
         let url = &upstream.url;
-        let port = url.port_or_known_default().unwrap_or(80);
-        let literal = match url.host() {
-            Some(Host::Ipv4(address)) => Some(SocketAddr::from((address, port))),
-            Some(Host::Ipv6(address)) => Some(SocketAddr::from((address, port))),
-            Some(Host::Domain(_)) | None => None,
-        };
-        let known = literal.map(|address| Arc::new(Addresses { list: vec![address], found: None }));
         let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        Self {
-            authority: authority(url),
-            host: host.to_owned(),
-            port,
-            tls: url.scheme() == "https",
-            protocol: upstream.protocol,
-            addresses: ArcSwapOption::new(known),
-            refreshing: AtomicBool::new(false),
-        }
-    }
-
-    async fn addresses(self: &Arc<Self>) -> Result<Arc<Addresses>, String> {
-        match self.addresses.load_full() {
-            Some(known) => {
-                if known.found.is_some_and(|found| found.elapsed() > FRESH) {
-                    self.refresh_in_background();
-                }
-                Ok(known)
-            }
-            None => self.look_up().await,
-        }
-    }
-
-    fn refresh_in_background(self: &Arc<Self>) {
-        if self.refreshing.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let peer = Arc::clone(self);
-        tokio::spawn(async move {
-            if let Err(why) = peer.look_up().await {
-                log::warn!("{why}; the addresses known so far are used");
-            }
-            peer.refreshing.store(false, Ordering::Release);
+        let tls = &upstream.tls;
+        let ca: Arc<CaType> = tls.ca.iter().map(certificate).collect();
+        let client = tls.client.as_ref().map(|client| {
+            let chain = client.chain.iter().map(|one| one.to_vec()).collect();
+            Arc::new(CertKey::new(chain, client.key.secret_der().to_vec()))
         });
-    }
-
-    async fn look_up(&self) -> Result<Arc<Addresses>, String> {
-        let host = (self.host.as_str(), self.port);
-        let found = tokio::time::timeout(LOOKUP, lookup_host(host)).await;
-        let list: Vec<SocketAddr> = match found {
-            Ok(Ok(addresses)) => addresses.collect(),
-            Ok(Err(error)) => return Err(format!("{} cannot be looked up: {error}", self.host)),
-            Err(_) => return Err(format!("{} was not looked up within {LOOKUP:?}", self.host)),
-        };
-        if list.is_empty() {
-            return Err(format!("{} has no address", self.host));
+        Self {
+            name: upstream.name.clone(),
+            authority: authority(url),
+            balancer: Balancer::new(&upstream.addresses, upstream.balance),
+            protocol: upstream.protocol,
+            health_check: upstream.health_check.clone(),
+            tls: url.scheme() == "https",
+            limit: upstream.limit.map(Limit::new),
+            server_name: tls.server_name.clone().unwrap_or_else(|| host.to_owned()),
+            ca: (!ca.is_empty()).then_some(ca),
+            certificate: client,
+            group,
         }
-        let addresses = Arc::new(Addresses { list, found: Some(Instant::now()) });
-        self.addresses.store(Some(Arc::clone(&addresses)));
-        Ok(addresses)
     }
 
-    fn http_peer(&self, address: SocketAddr, upgrade: bool, timeouts: &Timeouts) -> HttpPeer {
-        let mut peer = HttpPeer::new(address, self.tls, self.host.clone());
+    pub(super) fn http_peer(&self, address: SocketAddr, upgrade: bool, timeouts: &Timeouts) -> HttpPeer {
+        // Pingora makes peers for internet addresses and for paths only; the address is put in afterwards.
+        let mut peer = HttpPeer::new((Ipv4Addr::UNSPECIFIED, 1), self.tls, self.server_name.clone());
+        peer._address = address;
+        peer.client_cert_key.clone_from(&self.certificate);
+        peer.group_key = 2 * self.group;
         let options = &mut peer.options;
+        options.ca.clone_from(&self.ca);
         options.connection_timeout = Some(timeouts.connect);
         options.total_connection_timeout = Some(timeouts.connect);
         options.read_timeout = Some(timeouts.read);
         options.write_timeout = Some(timeouts.write);
         options.idle_timeout = Some(timeouts.idle);
         options.max_h2_streams = H2_STREAMS;
-        if upgrade {
-            options.custom_l4 = Some(Arc::new(UpgradeConnector(timeouts.connect)));
-            // Such a connection is of no use to other requests, so it has a pool of its own and leaves it at once.
-            options.idle_timeout = Some(Duration::ZERO);
-            peer.group_key = 1;
-        }
-        let options = &mut peer.options;
         options.alpn = match self.protocol {
             // WebSockets start as an upgrade of HTTP/1.1.
             _ if upgrade => ALPN::H1,
@@ -162,8 +134,20 @@ impl Peer {
             Protocol::Auto | Protocol::Http1 => ALPN::H1,
             Protocol::Http2 => ALPN::H2,
         };
+        if upgrade {
+            options.custom_l4 = Some(Arc::new(UpgradeConnector(timeouts.connect)));
+            // Such a connection is of no use to other requests, so it has a pool of its own and leaves it at once.
+            options.idle_timeout = Some(Duration::ZERO);
+            peer.group_key += 1;
+        }
         peer
     }
+}
+
+/// A certificate as Pingora keeps it. The configuration has parsed it with the same parser, which does not return here
+/// from what it cannot read.
+fn certificate(der: &CertificateDer<'static>) -> WrappedX509 {
+    WrappedX509::new(der.to_vec(), parse_x509)
 }
 
 /// Host and, where it is not the scheme's own, port.
@@ -176,7 +160,10 @@ fn authority(url: &Url) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use pingora::upstreams::peer::Peer as _;
+
     use super::*;
+    use crate::config::Environment;
 
     #[test]
     fn the_authority_keeps_a_port_that_is_not_the_scheme_s() {
@@ -187,15 +174,17 @@ mod tests {
         assert_eq!(authority("http://[::1]:80"), "[::1]");
     }
 
-    fn upstream(url: &str, protocol: Protocol) -> Upstream {
-        Upstream {
-            name: "up".to_owned(),
-            url: url.parse().unwrap(),
-            audience: None,
-            token_header: http::HeaderName::from_static("x-serverless-authorization"),
-            protocol,
-            timeouts: TIMEOUTS,
-        }
+    fn peer(url: &str, more: &str, group: u64) -> Peer {
+        let text = format!(
+            "version: 1\nupstreams: {{ up: {{ url: '{url}'{more} }} }}\n\
+             locations: [{{ path: /, access: public, upstream: up }}]"
+        );
+        let config = crate::config::parse(&text, "test.yaml", &Environment::empty()).unwrap();
+        Peer::new(&config.upstreams[0], group)
+    }
+
+    fn address() -> SocketAddr {
+        SocketAddr::Inet(([127, 0, 0, 1], 1).into())
     }
 
     const TIMEOUTS: Timeouts = Timeouts {
@@ -205,33 +194,36 @@ mod tests {
         idle: Duration::from_secs(4),
     };
 
-    fn alpn(url: &str, protocol: Protocol, upgrade: bool) -> ALPN {
-        let peer = Peer::new(&upstream(url, protocol));
-        peer.http_peer("127.0.0.1:1".parse().unwrap(), upgrade, &TIMEOUTS).options.alpn
+    fn alpn(url: &str, protocol: &str, upgrade: bool) -> ALPN {
+        let peer = peer(url, &format!(", protocol: {protocol}"), 0);
+        peer.http_peer(address(), upgrade, &TIMEOUTS).options.alpn
     }
 
     #[test]
     fn the_version_of_http_follows_scheme_setting_and_upgrade() {
-        assert_eq!(alpn("https://a.example", Protocol::Auto, false), ALPN::H2H1);
-        assert_eq!(alpn("https://a.example", Protocol::Auto, true), ALPN::H1);
-        assert_eq!(alpn("http://a.example", Protocol::Auto, false), ALPN::H1);
-        assert_eq!(alpn("https://a.example", Protocol::Http1, false), ALPN::H1);
-        assert_eq!(alpn("http://a.example", Protocol::Http2, false), ALPN::H2);
+        assert_eq!(alpn("https://a.example", "auto", false), ALPN::H2H1);
+        assert_eq!(alpn("https://a.example", "auto", true), ALPN::H1);
+        assert_eq!(alpn("http://a.example", "auto", false), ALPN::H1);
+        assert_eq!(alpn("https://a.example", "http1", false), ALPN::H1);
+        assert_eq!(alpn("http://a.example", "http2", false), ALPN::H2);
     }
 
-    #[tokio::test]
-    async fn an_address_in_the_configuration_is_used_as_it_is() {
-        for (url, expected) in [("http://127.0.0.1:9", "127.0.0.1:9"), ("https://[::1]", "[::1]:443")] {
-            let peer = Arc::new(Peer::new(&upstream(url, Protocol::Auto)));
-            let addresses = peer.addresses().await.unwrap();
-            assert_eq!(addresses.list, [expected.parse().unwrap()]);
-            assert!(addresses.found.is_none());
-        }
+    #[test]
+    fn connections_are_shared_with_no_other_upstream_and_with_no_upgrade() {
+        let (one, other) = (peer("https://a.example", "", 0), peer("https://a.example", "", 1));
+        let hash = |peer: &Peer, upgrade| peer.http_peer(address(), upgrade, &TIMEOUTS).reuse_hash();
+        let mut hashes = vec![hash(&one, false), hash(&one, true), hash(&other, false), hash(&other, true)];
+        assert_eq!(hashes[0], hash(&one, false));
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), 4);
     }
 
-    #[tokio::test]
-    async fn a_name_without_an_address_is_an_error_that_names_it() {
-        let peer = Arc::new(Peer::new(&upstream("http://no-such-host.invalid", Protocol::Auto)));
-        assert!(peer.addresses().await.err().unwrap().contains("no-such-host.invalid"));
+    #[test]
+    fn the_name_to_be_certified_is_the_host_unless_another_is_set() {
+        let sni = |url, more| peer(url, more, 0).http_peer(address(), false, &TIMEOUTS).sni;
+        assert_eq!(sni("https://a.example:8443", ", addresses: ['10.0.0.1:1']"), "a.example");
+        assert_eq!(sni("https://[::1]", ""), "::1");
+        assert_eq!(sni("https://a.example", ", tls: { server_name: b.example }"), "b.example");
     }
 }

@@ -6,6 +6,7 @@
 //! scheduler, in which the other half takes what is there.
 
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
 use pingora::{Error, ErrorType, OrErr as _, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// Connects within a time.
 #[derive(Debug)]
@@ -26,16 +27,28 @@ pub(super) struct UpgradeConnector(pub(super) Duration);
 #[async_trait]
 impl L4Connect for UpgradeConnector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let address = address.as_inet();
-        let address =
-            address.ok_or_else(|| Error::explain(ErrorType::ConnectError, "not an internet address"))?;
-        let stream = match tokio::time::timeout(self.0, TcpStream::connect(address)).await {
-            Ok(connected) => connected.or_err(ErrorType::ConnectError, "connecting for an upgrade")?,
-            Err(_) => return Error::e_explain(ErrorType::ConnectTimedout, "connecting for an upgrade"),
+        let stream = match address {
+            SocketAddr::Inet(address) => {
+                let stream = self.within(TcpStream::connect(address)).await?;
+                stream.set_nodelay(true).or_err(ErrorType::SocketError, "TCP_NODELAY")?;
+                VirtualSocketStream::new(Box::new(Patient { stream, wrote: false }))
+            }
+            SocketAddr::Unix(address) => {
+                let path = address.as_pathname().unwrap_or(Path::new(""));
+                let stream = self.within(UnixStream::connect(path)).await?;
+                VirtualSocketStream::new(Box::new(Patient { stream, wrote: false }))
+            }
         };
-        stream.set_nodelay(true).or_err(ErrorType::SocketError, "TCP_NODELAY")?;
-        let patient = Patient { stream, wrote: false };
-        Ok(VirtualSocketStream::new(Box::new(patient)).into())
+        Ok(stream.into())
+    }
+}
+
+impl UpgradeConnector {
+    async fn within<S>(&self, connecting: impl Future<Output = io::Result<S>>) -> Result<S> {
+        match tokio::time::timeout(self.0, connecting).await {
+            Ok(connected) => connected.or_err(ErrorType::ConnectError, "connecting for an upgrade"),
+            Err(_) => Error::e_explain(ErrorType::ConnectTimedout, "connecting for an upgrade"),
+        }
     }
 }
 
@@ -79,6 +92,13 @@ impl VirtualSocket for Patient<TcpStream> {
     fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
         // Others are not asked for: no peer of ours sets them.
         if matches!(option, VirtualSockOpt::NoDelay) { self.stream.set_nodelay(true) } else { Ok(()) }
+    }
+}
+
+impl VirtualSocket for Patient<UnixStream> {
+    fn set_socket_option(&self, _option: VirtualSockOpt) -> io::Result<()> {
+        // What can be asked for concerns TCP.
+        Ok(())
     }
 }
 

@@ -15,3 +15,4 @@ mod life;
 mod protocols;
 mod security;
 mod tokens;
+mod upstreams;

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use url::{Host, Url};
 
-use crate::config::Origin;
 use crate::config::problem::{Fault, cut, shown};
+use crate::config::{Address, Origin};
 
 /// The address of Google's metadata server, which other clouds share.
 const METADATA_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
@@ -14,6 +14,9 @@ const METADATA_V6: [Ipv6Addr; 2] =
     [Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)];
 /// The names of the metadata server; the short one resolves inside Google's networks.
 const METADATA_NAMES: [&str; 3] = ["metadata.google.internal", "metadata.goog", "metadata"];
+
+/// Longest path of a Unix socket in bytes, without the NUL that ends it in `sockaddr_un`.
+const MAX_SOCKET_PATH: usize = 107;
 
 /// An address to listen on.
 pub(super) fn socket(text: &str) -> Result<SocketAddr, Fault> {
@@ -98,10 +101,58 @@ pub(super) fn upstream(text: &str) -> Result<Url, Fault> {
     let url = web_url(text)?;
     bare(&url, text, "set `rewrite` at a location to change the path")?;
     if is_metadata(&url) {
-        return Err(Fault::new(format!("{} is the metadata server", shown(text)))
-            .help("what it answers are the gateway's own credentials, so it is never an upstream"));
+        return Err(metadata_is_no_upstream(text));
     }
     Ok(url)
+}
+
+fn metadata_is_no_upstream(text: &str) -> Fault {
+    Fault::new(format!("{} is the metadata server", shown(text)))
+        .help("what it answers are the gateway's own credentials, so it is never an upstream")
+}
+
+/// Where an upstream's URL leads.
+pub(super) fn of_url(url: &Url) -> Address {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    Address::Host(host.to_owned(), url.port_or_known_default().unwrap_or(80))
+}
+
+/// Where to connect for an upstream: `HOST:PORT` or `unix:/PATH`.
+pub(super) fn dial(text: &str) -> Result<Address, Fault> {
+    let fault = |what: &str| Fault::new(format!("{} {what}", shown(text)));
+    if let Some(path) = text.strip_prefix("unix:") {
+        if !path.starts_with('/') || path.starts_with("//") || path.ends_with('/') {
+            return Err(fault("is not the path of a socket").help("write it in full: `unix:/run/app.sock`"));
+        }
+        if path.len() > MAX_SOCKET_PATH || path.contains('\0') {
+            return Err(fault(&format!(
+                "is longer than the {MAX_SOCKET_PATH} bytes that a socket's path may have"
+            )));
+        }
+        return Ok(Address::Unix(path.into()));
+    }
+    if text.contains('@') {
+        // Not repeated: what stands before the `@` may be a password.
+        return Err(Fault::new("holds a user name or password").help("write only host and port"));
+    }
+    if text.contains("://") {
+        return Err(fault("has a scheme").help("that of `url` is used; write `HOST:PORT`"));
+    }
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+    let port = port
+        .and_then(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()).then(|| port.parse::<u16>().ok())?);
+    let Some(port) = port.filter(|port| *port != 0) else {
+        return Err(fault("has no port").help("write `HOST:PORT`, `[IPv6]:PORT` or `unix:/PATH`"));
+    };
+    let url = web_url(&format!("http://{text}")).map_err(|_| fault("is not `HOST:PORT`"))?;
+    if url.path() != "/" || text.contains(['/', '?', '#']) {
+        return Err(fault("has more than host and port"));
+    }
+    if is_metadata(&url) {
+        return Err(metadata_is_no_upstream(text));
+    }
+    let Address::Host(host, _) = of_url(&url) else { return Err(fault("is not `HOST:PORT`")) };
+    Ok(Address::Host(host, port))
 }
 
 /// A URL of the web, written the way it is meant: `url` repairs what browsers do, and here that hides slips.
@@ -204,6 +255,42 @@ mod tests {
         ] {
             assert_eq!(public_url(text).map(|origin| origin.as_str().to_owned()), Ok(origin.to_owned()));
         }
+    }
+
+    #[test]
+    fn upstreams_are_dialled_at_hosts_with_ports_and_at_sockets() {
+        let host = |name: &str, port| Ok(Address::Host(name.to_owned(), port));
+        assert_eq!(dial("10.0.0.1:8080"), host("10.0.0.1", 8080));
+        assert_eq!(dial("App-2.internal:80"), host("app-2.internal", 80));
+        assert_eq!(dial("[::1]:443"), host("::1", 443));
+        assert_eq!(dial("unix:/run/app.sock"), Ok(Address::Unix("/run/app.sock".into())));
+        for text in [
+            "",
+            ":80",
+            "app",
+            "app:",
+            "app:0",
+            "app:+80",
+            "app:65536",
+            "::1:80",
+            "[::1]",
+            "http://app:80",
+            "app:80/x",
+            "app/x:80",
+            "user@app:80",
+            "a b:80",
+            "unix:run/app.sock",
+            "unix:",
+            "unix://run/app.sock",
+            "unix:/run/",
+            "unix:/a\0b",
+            "metadata.google.internal:80",
+            "169.254.169.254:80",
+            "0xA9FEA9FE:8080",
+        ] {
+            assert!(dial(text).is_err(), "{text}");
+        }
+        assert!(dial(&format!("unix:/{}", "x".repeat(107))).is_err());
     }
 
     #[test]

@@ -281,7 +281,7 @@ fn segments(path: &str) -> Result<(), Fault> {
 }
 
 /// What replaces the matched part: an absolute path (RFC 3986, section 3.3), percent-encoded.
-fn rewrite(text: &str) -> Result<String, Fault> {
+pub(super) fn rewrite(text: &str) -> Result<String, Fault> {
     let fault = |what: &str| Fault::new(format!("{} {what}", shown(text)));
     if !text.starts_with('/') {
         let url = text.contains("://");

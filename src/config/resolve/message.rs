@@ -56,7 +56,7 @@ impl Resolver<'_> {
             Adapt::Inline(program) => {
                 Ok(AdapterSource { name: program.place.key.clone(), text: program.value.clone() })
             }
-            Adapt::File(name) => read_program(&self.base.join(name), name),
+            Adapt::File(name) => read_program(&self.folder.join(name), name),
         };
         source.map(Arc::new).map_err(|fault| self.refuse(place, fault)).ok()
     }

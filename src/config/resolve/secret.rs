@@ -46,7 +46,7 @@ impl Resolver<'_> {
                     self.refuse(&path.place, Fault::new("names no file"));
                     return None;
                 }
-                SecretSource::File(self.base.join(Path::new(&path.value)))
+                SecretSource::File(self.folder.join(Path::new(&path.value)))
             }
             (None, None, Some(variable)) => {
                 self.refuse_refresh(file, true, "the environment of a process never changes");

@@ -24,6 +24,7 @@ fn table() -> Vec<Told> {
         (Refusal::CrossOrigin, 403, "cross_origin", 7, None, None),
         (Refusal::ProviderUnavailable(text()), 503, "provider_unavailable", 14, Some("5"), None),
         (Refusal::MintUnavailable(text()), 503, "mint_unavailable", 14, Some("5"), None),
+        (Refusal::UpstreamBusy(text()), 503, "upstream_busy", 14, Some("1"), None),
         (Refusal::UpstreamUnreachable(text()), 502, "upstream_unreachable", 14, None, None),
         (Refusal::UpstreamTimeout, 504, "upstream_timeout", 4, None, None),
         (Refusal::UpstreamInvalid(text()), 502, "upstream_invalid", 14, None, None),

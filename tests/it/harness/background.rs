@@ -19,6 +19,13 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 /// A task that ends with the value that started it.
 pub(crate) struct Task(JoinHandle<()>);
 
+impl Task {
+    /// Waits for its end; a panic in it is one here.
+    pub(crate) async fn ended(mut self) {
+        within("a task to end", &mut self.0).await.unwrap();
+    }
+}
+
 impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
@@ -44,7 +51,12 @@ pub(crate) fn started<T: Send + 'static>(start: impl Future<Output = T> + Send +
 
 /// Turns a blocking standard listener into one of the fixtures' runtime.
 pub(crate) fn listen() -> (std::net::SocketAddr, tokio::net::TcpListener) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listen_at(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+/// The same at an address.
+pub(crate) fn listen_at(address: std::net::SocketAddr) -> (std::net::SocketAddr, tokio::net::TcpListener) {
+    let listener = std::net::TcpListener::bind(address).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let _entered = RUNTIME.enter();

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{WantsServerCert, WebPkiClientVerifier};
+use tokio_rustls::rustls::{ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 
 use super::background::{self, Task};
 
@@ -23,6 +25,10 @@ pub(crate) struct Authority {
 pub(crate) struct Identity {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
+    /// The certificate in PEM.
+    pub(crate) pem: String,
+    /// The key in PEM.
+    pub(crate) key_pem: String,
 }
 
 impl Authority {
@@ -49,8 +55,13 @@ impl Authority {
 
     fn issue(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap().der().clone();
-        Identity { certificate, key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) }
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Identity {
+            certificate: certificate.der().clone(),
+            key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+            pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        }
     }
 }
 
@@ -70,8 +81,24 @@ pub(crate) struct Behind {
 
 impl Front {
     pub(crate) fn start(identity: Identity, behind: Behind) -> Self {
-        let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        Self::with(builder().with_no_client_auth(), identity, behind)
+    }
+
+    /// Takes only callers with a certificate of the authority.
+    pub(crate) fn for_clients_of(authority: &Authority, identity: Identity, behind: Behind) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider()));
+        let verifier = verifier.build().unwrap();
+        Self::with(builder().with_client_cert_verifier(verifier), identity, behind)
+    }
+
+    fn with(
+        builder: ConfigBuilder<ServerConfig, WantsServerCert>,
+        identity: Identity,
+        behind: Behind,
+    ) -> Self {
         let mut config = builder.with_single_cert(vec![identity.certificate], identity.key).unwrap();
         config.alpn_protocols.extend(behind.http2.map(|_| b"h2".to_vec()));
         config.alpn_protocols.extend(behind.http1.map(|_| b"http/1.1".to_vec()));
@@ -97,6 +124,11 @@ impl Front {
     pub(crate) fn protocols(&self) -> Vec<String> {
         self.protocols.lock().unwrap().clone()
     }
+}
+
+fn builder() -> ConfigBuilder<ServerConfig, WantsVerifier> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+    builder.with_safe_default_protocol_versions().unwrap()
 }
 
 async fn relay(acceptor: TlsAcceptor, stream: TcpStream, behind: Behind, notes: Arc<Mutex<Vec<String>>>) {

@@ -77,7 +77,12 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Listens on a free port and answers 200 with JSON until told otherwise.
     pub(crate) fn start() -> Self {
-        let (address, listener) = background::listen();
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// The same at an address.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        let (address, listener) = background::listen_at(address);
         let shared = Arc::new(Shared::default());
         let accepting = Arc::clone(&shared);
         let task = background::spawn(async move {

@@ -6,4 +6,4 @@ mod http2;
 mod large;
 mod sse;
 mod tls;
-mod websocket;
+pub(crate) mod websocket;

@@ -12,7 +12,7 @@ use crate::harness::site::{Flow, Site};
 use crate::harness::websocket::{Socket, connect};
 
 /// Ten messages each way and the closing handshake.
-pub(super) async fn converse(mut socket: Socket) {
+pub(crate) async fn converse(mut socket: Socket) {
     for number in 0..10 {
         let text = Message::text(format!("message {number}"));
         let binary = Message::binary(vec![u8::try_from(number).unwrap(); 70_000]);
