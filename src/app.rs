@@ -12,7 +12,8 @@ use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
-use pingora_proxy::http_proxy_service;
+use pingora::services::listening::Service;
+use pingora_proxy::http_proxy;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,9 +25,9 @@ use crate::identity::{IdentityProvider, Verifier};
 use crate::login::{GoogleRevocation, Login};
 use crate::mint::{MetadataServer, Mint, TokenMinter};
 use crate::outbound::Outbound;
-use crate::proxy::Proxy;
+use crate::proxy::{Connections, Proxy};
 use crate::telemetry::logger::{self, RequestLog};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, Reading};
 use crate::time::UnixTime;
 
 /// How long requests under way may go on after SIGTERM. Cloud Run kills the process after ten seconds.
@@ -76,7 +77,7 @@ pub struct Platform {
 
 /// Builds the parts. Opens nothing and waits for nobody.
 fn assemble(config: &Arc<Config>, request_log: Option<RequestLog>) -> Parts {
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(config.locations.iter().map(|location| location.name.as_str())));
     let outbound = Arc::new(Outbound::new(Arc::clone(&metrics)));
     let metadata = Arc::new(MetadataServer::new(Arc::clone(&outbound), config.metadata.clone()));
     let minter: Arc<dyn TokenMinter> = metadata.clone();
@@ -94,7 +95,17 @@ fn assemble(config: &Arc<Config>, request_log: Option<RequestLog>) -> Parts {
     });
     let gate = Gate::new(Arc::clone(config), sign_in, Arc::clone(&stopping));
     let proxy = Proxy::new(Arc::clone(config), gate, Arc::clone(&mint), Arc::clone(&metrics), request_log);
+    watch(&metrics, proxy.in_flight());
     Parts { proxy, metrics, warm_up: WarmUp { verifier, mint, metadata }, stopping }
+}
+
+/// Has the metrics tell what is kept elsewhere.
+fn watch(metrics: &Metrics, in_flight: Arc<AtomicUsize>) {
+    let help = "Requests under way.";
+    metrics.add_source(move || {
+        let number = in_flight.load(Ordering::Acquire) as f64;
+        vec![Reading::gauge("portcullis_requests_in_flight", help, number)]
+    });
 }
 
 /// Serves until a signal ends the process. Returns only when it could not start.
@@ -109,11 +120,11 @@ pub fn run(mut config: Config, platform: Platform) -> Result<std::convert::Infal
     let parts = assemble(&config, Some(log.clone()));
     let mut server = Server::new_with_opt_and_conf(None, server_conf());
     let in_flight = parts.proxy.in_flight();
-    let mut service = http_proxy_service(&server.configuration, parts.proxy);
-    if let Some(proxy) = service.app_logic_mut() {
-        proxy.server_options = Some(server_options());
-        proxy.h2_options = Some(h2_options());
-    }
+    let mut proxy = http_proxy(&server.configuration, parts.proxy);
+    proxy.server_options = Some(server_options());
+    proxy.h2_options = Some(h2_options());
+    let connections = Connections::new(proxy, Arc::clone(&parts.metrics));
+    let mut service = Service::new("proxy".to_owned(), connections);
     service.add_tcp(&config.listen.to_string());
     server.add_service(service);
     if let Some(address) = config.admin {

@@ -1,8 +1,8 @@
-//! Calls to other services. Every call has a time-out, a cap on the size of the answer and a counter; none
+//! Calls to other services. Every call has a time-out, a cap on the size of the answer and metrics; none
 //! follows redirects or uses a proxy of the environment.
 
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::telemetry::metrics::{CallOutcome, Metrics};
 
-/// Whom a call is for; the label of its counter.
+/// Whom a call is for; the label of its metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// Google's tokeninfo.
@@ -23,11 +23,13 @@ pub enum Service {
     Revocation,
     /// The metadata server.
     Metadata,
+    /// The collector of traces.
+    Traces,
 }
 
 impl Service {
     /// All services, in the order of their counters.
-    pub const ALL: [Self; 4] = [Self::TokenInfo, Self::Certs, Self::Revocation, Self::Metadata];
+    pub const ALL: [Self; 5] = [Self::TokenInfo, Self::Certs, Self::Revocation, Self::Metadata, Self::Traces];
 
     /// Name in metrics and logs.
     pub fn name(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Service {
             Self::Certs => "certs",
             Self::Revocation => "revocation",
             Self::Metadata => "metadata",
+            Self::Traces => "traces",
         }
     }
 }
@@ -95,18 +98,23 @@ pub enum OutboundError {
 pub struct Outbound {
     plain: OnceLock<Result<reqwest::Client, String>>,
     tls: OnceLock<Result<reqwest::Client, String>>,
-    metrics: std::sync::Arc<Metrics>,
+    metrics: Arc<Metrics>,
 }
 
 impl Outbound {
     /// Clients that count into `metrics`.
-    pub fn new(metrics: std::sync::Arc<Metrics>) -> Self {
+    pub fn new(metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..Self::default() }
+    }
+
+    /// What the calls are counted into.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Makes a call and reads the whole answer, whatever its status.
     pub async fn call(&self, call: Call) -> Result<Answer, OutboundError> {
-        let (service, limit) = (call.service, call.timeout);
+        let (service, limit, began) = (call.service, call.timeout, Instant::now());
         let result = match tokio::time::timeout(limit, self.send(call)).await {
             Ok(result) => result,
             Err(_) => Err(OutboundError::Timeout(service.name(), limit)),
@@ -117,7 +125,7 @@ impl Outbound {
             Ok(_) => CallOutcome::Ok,
             Err(_) => CallOutcome::Failed,
         };
-        self.metrics.count_call(service, outcome);
+        self.metrics.count_call(service, outcome, began.elapsed());
         result
     }
 

@@ -32,7 +32,7 @@ const PARTS: [(&str, &[&str]); 15] = [
     ("main", &["adapt", "app", "config", "dev", "gate", "wal"]),
 ];
 /// What may be named only below these paths.
-const PLACES: [(&str, &[&str]); 11] = [
+const PLACES: [(&str, &[&str]); 12] = [
     ("pingora::", &["src/proxy/", "src/app.rs", "src/admin.rs"]),
     ("pingora_proxy", &["src/proxy/", "src/app.rs"]),
     ("pingora_memory_cache", &["src/identity/cache.rs", "src/identity/flood.rs", "src/identity/verified.rs"]),
@@ -40,6 +40,7 @@ const PLACES: [(&str, &[&str]); 11] = [
     ("reqwest", &["src/outbound.rs"]),
     ("std::env", &["src/main.rs", "src/config/"]),
     ("env_logger", &["src/telemetry/logger.rs"]),
+    ("prometheus::", &["src/telemetry/metrics"]),
     ("askama", &["src/pages.rs", "src/dev/"]),
     ("axum", &["src/dev/"]),
     ("SystemTime", &["src/time.rs", "src/telemetry/logger.rs"]),

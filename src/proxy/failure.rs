@@ -1,5 +1,7 @@
 //! What went wrong while forwarding, in the words of the refusal table, and the request's line in the log.
 
+use std::time::Instant;
+
 use http::Version;
 use http::header::USER_AGENT;
 use pingora::{Error, ErrorSource, ErrorType};
@@ -7,9 +9,10 @@ use pingora_proxy::{FailToProxy, Session};
 
 use super::downstream::write;
 use super::{Context, Proxy};
+use crate::gate::location::LocationId;
 use crate::gate::refusal::Refusal;
 use crate::telemetry::logger::{RequestLine, RequestLog};
-use crate::telemetry::metrics::Outcome;
+use crate::telemetry::metrics::{Ended, Outcome};
 
 impl Proxy {
     /// Answers a failure, unless the answer has begun or nobody is there to read it.
@@ -38,11 +41,25 @@ impl Proxy {
 
     /// Step *account*: one counter, and a line in the log if wanted.
     pub(super) fn account(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
-        self.metrics.count_request(outcome(ctx.refusal.as_ref(), error.is_some(), ctx.forwarded));
+        self.count(session, error, ctx);
         let Some(log) = &self.request_log else { return };
         if log.wants(ctx.refusal.is_some() || error.is_some()) {
             self.log_request(log, session, error, ctx);
         }
+    }
+
+    fn count(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
+        let whole = ctx.started.elapsed();
+        let between = |from: Instant, to: Instant| to.saturating_duration_since(from);
+        self.metrics.count_request(&Ended {
+            location: ctx.location.map(|LocationId(index)| index),
+            outcome: outcome(ctx.refusal.as_ref(), error.is_some(), ctx.forwarded),
+            status: status(session),
+            refusal: refusal_code(error, ctx).map(|code| (ctx.step.name(), code)),
+            whole,
+            gateway: ctx.handed_over.map_or(whole, |at| between(ctx.started, at)),
+            upstream: ctx.handed_over.zip(ctx.first_byte).map(|(from, to)| between(from, to)),
+        });
     }
 
     fn log_request(&self, log: &RequestLog, session: &Session, error: Option<&Error>, ctx: &Context) {
@@ -62,7 +79,7 @@ impl Proxy {
             protocol: protocol(request.version),
             client: ctx.client,
             user_agent: text(USER_AGENT.as_str()).unwrap_or_default(),
-            status: session.response_written().map_or(0, |response| response.status.as_u16()),
+            status: status(session),
             sent: session.body_bytes_sent(),
             latency: ctx.started.elapsed(),
             location: ctx
@@ -71,11 +88,7 @@ impl Proxy {
                 .map(|location| location.name.as_str()),
             identity: ctx.identity.as_ref().map(|identity| identity.email.as_ref()),
             step: ctx.step.name(),
-            refusal: ctx
-                .refusal
-                .as_ref()
-                .map(|refusal| refusal.row().code)
-                .or(broken.map(|_| "connection_broken")),
+            refusal: refusal_code(error, ctx),
             cause: cause.as_deref().or(broken),
         });
     }
@@ -90,6 +103,17 @@ fn outcome(refusal: Option<&Refusal>, broken: bool, forwarded: bool) -> Outcome 
         None if forwarded => Outcome::Forwarded,
         None => Outcome::Answered,
     }
+}
+
+/// Status of the answer; 0 when the connection broke first.
+fn status(session: &Session) -> u16 {
+    session.response_written().map_or(0, |response| response.status.as_u16())
+}
+
+/// Code of the refusal, if the request was refused or failed.
+fn refusal_code(error: Option<&Error>, ctx: &Context) -> Option<&'static str> {
+    let refused = ctx.refusal.as_ref().map(|refusal| refusal.row().code);
+    refused.or(error.map(|_| "connection_broken"))
 }
 
 fn protocol(version: Version) -> &'static str {

@@ -1,5 +1,6 @@
 //! The gate on Pingora: short hooks that hand over to the gate and carry out what it decided.
 
+mod connections;
 mod downstream;
 mod failure;
 mod framing;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
@@ -33,6 +35,8 @@ use crate::telemetry::logger::RequestLog;
 use crate::telemetry::metrics::Metrics;
 use crate::time::UnixTime;
 use crate::trace::{HexId, Ids, Trace};
+
+pub use self::connections::Connections;
 
 use self::peer::Peers;
 
@@ -64,6 +68,10 @@ pub struct Context {
     token: Option<HeaderValue>,
     refusal: Option<Refusal>,
     step: Step,
+    /// When forwarding began: what was before is the gateway's own time.
+    handed_over: Option<Instant>,
+    /// When the head of the upstream's response was there.
+    first_byte: Option<Instant>,
     forwarded: bool,
     body_received: u64,
     tries: usize,
@@ -87,6 +95,8 @@ impl Context {
             token: None,
             refusal: None,
             step: Step::Admit,
+            handed_over: None,
+            first_byte: None,
             forwarded: false,
             body_received: 0,
             tries: 0,
@@ -217,6 +227,7 @@ impl ProxyHttp for Proxy {
             }
         }
         ctx.step = Step::Forward;
+        ctx.handed_over = Some(Instant::now());
         Ok(true)
     }
 
@@ -228,6 +239,22 @@ impl ProxyHttp for Proxy {
             Ok(peer) => Ok(peer),
             Err(why) => Self::fail(ctx, Refusal::UpstreamUnreachable(why)),
         }
+    }
+
+    /// Step *forward*: a connection is there.
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::fd::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if let Some(LocationId(location)) = ctx.location {
+            self.metrics.count_upstream_connection(location, reused);
+        }
+        Ok(())
     }
 
     /// Step *forward*: what the upstream sees.
@@ -264,6 +291,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        ctx.first_byte.get_or_insert_with(Instant::now);
         self.check_response(response, session.is_upgrade_req(), ctx)
     }
 
