@@ -28,12 +28,15 @@ use crate::outbound::Outbound;
 use crate::proxy::{Connections, Proxy};
 use crate::telemetry::logger::{self, RequestLog};
 use crate::telemetry::metrics::{Metrics, Reading};
+use crate::telemetry::spans::Spans;
 use crate::time::UnixTime;
 
 /// How long requests under way may go on after SIGTERM. Cloud Run kills the process after ten seconds.
 const GRACE: Duration = Duration::from_secs(8);
 /// Limit on the runtimes' own end after that.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
+/// Limit on sending the last spans of traces, within what Cloud Run leaves after the grace.
+const FLUSH: Duration = Duration::from_millis(1500);
 /// Idle connections to upstreams that are kept, in all.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 256;
 /// How long an idle HTTP/2 connection of a caller is kept.
@@ -56,6 +59,7 @@ struct Parts {
     proxy: Proxy,
     metrics: Arc<Metrics>,
     warm_up: WarmUp,
+    spans: Option<Arc<Spans>>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -94,17 +98,35 @@ fn assemble(config: &Arc<Config>, request_log: Option<RequestLog>) -> Parts {
         SignIn { provider, login }
     });
     let gate = Gate::new(Arc::clone(config), sign_in, Arc::clone(&stopping));
-    let proxy = Proxy::new(Arc::clone(config), gate, Arc::clone(&mint), Arc::clone(&metrics), request_log);
-    watch(&metrics, proxy.in_flight());
-    Parts { proxy, metrics, warm_up: WarmUp { verifier, mint, metadata }, stopping }
+    let spans = config
+        .traces
+        .as_ref()
+        .map(|traces| Arc::new(Spans::new(Arc::clone(&outbound), traces.endpoint.clone(), traces.sample)));
+    let proxy = Proxy::new(
+        Arc::clone(config),
+        gate,
+        Arc::clone(&mint),
+        Arc::clone(&metrics),
+        request_log.clone(),
+        spans.clone(),
+    );
+    watch(&metrics, proxy.in_flight(), request_log);
+    Parts { proxy, metrics, warm_up: WarmUp { verifier, mint, metadata }, spans, stopping }
 }
 
 /// Has the metrics tell what is kept elsewhere.
-fn watch(metrics: &Metrics, in_flight: Arc<AtomicUsize>) {
-    let help = "Requests under way.";
+fn watch(metrics: &Metrics, in_flight: Arc<AtomicUsize>, log: Option<RequestLog>) {
     metrics.add_source(move || {
         let number = in_flight.load(Ordering::Acquire) as f64;
-        vec![Reading::gauge("portcullis_requests_in_flight", help, number)]
+        let dropped = log.as_ref().map_or(0, RequestLog::dropped) as f64;
+        vec![
+            Reading::gauge("portcullis_requests_in_flight", "Requests under way.", number),
+            Reading::counter(
+                "portcullis_log_lines_dropped_total",
+                "Log lines that were dropped because whoever reads them is too slow.",
+                dropped,
+            ),
+        ]
     });
 }
 
@@ -130,8 +152,8 @@ pub fn run(mut config: Config, platform: Platform) -> Result<std::convert::Infal
     if let Some(address) = config.admin {
         server.add_service(admin::service(address, parts.metrics, Arc::clone(&parts.stopping)));
     }
-    let (warm_up, stopping) = (parts.warm_up, parts.stopping);
-    let attendant = Attendant { config, platform, warm_up, stopping, in_flight, log: log.clone() };
+    let (warm_up, spans, stopping) = (parts.warm_up, parts.spans, parts.stopping);
+    let attendant = Attendant { config, platform, warm_up, spans, stopping, in_flight, log: log.clone() };
     server.add_service(background_service("attendant", attendant));
     server.run(RunArgs { shutdown_signal: Box::new(Signals) });
     log.flush();
@@ -210,6 +232,7 @@ struct Attendant {
     config: Arc<Config>,
     platform: Platform,
     warm_up: WarmUp,
+    spans: Option<Arc<Spans>>,
     stopping: Arc<AtomicBool>,
     in_flight: Arc<AtomicUsize>,
     log: RequestLog,
@@ -240,6 +263,10 @@ impl BackgroundService for Attendant {
             if !busy() {
                 break;
             }
+        }
+        if let Some(spans) = &self.spans {
+            // What does not get through by then is lost, as it is when the collector is down.
+            let _ = tokio::time::timeout(FLUSH, spans.flush()).await;
         }
         log::info!("stopped");
         self.log.flush();

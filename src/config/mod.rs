@@ -12,6 +12,7 @@ mod read;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use url::Url;
 pub use environment::Environment;
 pub use problem::Problems;
 pub use resolve::{load, parse};
+pub use traces::Traces;
 
 pub use crate::telemetry::{LogFormat, LogRequests};
 
@@ -47,6 +49,8 @@ pub struct Config {
     pub trusted_hops: u8,
     /// Logging.
     pub log: Log,
+    /// Where spans of traces go, if anywhere.
+    pub traces: Option<Traces>,
     /// Whose tokens are accepted and where Google is reached; absent when every location is public.
     pub google: Option<Google>,
     /// The metadata server, which mints the tokens for upstreams, public locations included. Only scheme, host and

@@ -7,6 +7,7 @@ mod address;
 mod allow;
 mod google;
 mod location;
+mod traces;
 mod upstream;
 mod value;
 
@@ -146,6 +147,7 @@ impl Resolver<'_> {
             admin,
             trusted_hops: self.trusted_hops(file.trusted_hops.as_ref()),
             log: self.log(file.log.as_ref()),
+            traces: self.traces(file.traces.as_ref()),
             google,
             metadata: metadata?,
             login,

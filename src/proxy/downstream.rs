@@ -44,7 +44,10 @@ impl Proxy {
                 ctx.permit = Some(permit);
                 Ok(false)
             }
-            Decision::Answer(reply) => Box::pin(write(session, ctx, reply)).await.map(|()| true),
+            Decision::Answer(mut reply) => {
+                ctx.audit = reply.audit.take();
+                Box::pin(write(session, ctx, reply)).await.map(|()| true)
+            }
             Decision::Refuse(refusal) => Box::pin(self.refuse(session, ctx, refusal)).await.map(|()| true),
         }
     }
@@ -96,7 +99,11 @@ impl Proxy {
         if let Some(client) = client {
             ctx.client = client.to_canonical();
         }
-        ctx.trace = Some(Trace::of(headers, ctx.id));
+        let mut trace = Trace::of(headers, ctx.id);
+        if self.spans.as_ref().is_some_and(|spans| spans.wants(&trace)) {
+            trace.record();
+        }
+        ctx.trace = Some(trace);
     }
 
     /// A declared length above the location's limit is refused before anything is forwarded.

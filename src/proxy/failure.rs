@@ -1,5 +1,6 @@
 //! What went wrong while forwarding, in the words of the refusal table, and the request's line in the log.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::Version;
@@ -11,8 +12,11 @@ use super::downstream::write;
 use super::{Context, Proxy};
 use crate::gate::location::LocationId;
 use crate::gate::refusal::Refusal;
+use crate::telemetry::Audit;
 use crate::telemetry::logger::{RequestLine, RequestLog};
 use crate::telemetry::metrics::{Ended, Outcome};
+use crate::telemetry::spans::{Forwarding, Recorded, Spans};
+use crate::trace::SpanId;
 
 impl Proxy {
     /// Answers a failure, unless the answer has begun or nobody is there to read it.
@@ -39,12 +43,17 @@ impl Proxy {
         }
     }
 
-    /// Step *account*: one counter, and a line in the log if wanted.
-    pub(super) fn account(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
+    /// Step *account*: the metrics, and a line in the log and spans if wanted.
+    pub(super) fn account(&self, session: &Session, error: Option<&Error>, ctx: &mut Context) {
         self.count(session, error, ctx);
-        let Some(log) = &self.request_log else { return };
-        if log.wants(ctx.refusal.is_some() || error.is_some()) {
-            self.log_request(log, session, error, ctx);
+        if ctx.refusal.as_ref().is_some_and(Refusal::is_denial) {
+            ctx.audit = Some(Audit::Denied);
+        }
+        let failed = ctx.refusal.is_some() || error.is_some();
+        let log = self.request_log.as_ref().filter(|log| log.wants(failed, ctx.audit.is_some()));
+        let spans = self.spans.as_ref().filter(|_| ctx.trace.as_ref().is_some_and(|trace| trace.recorded));
+        if log.is_some() || spans.is_some() {
+            self.tell(log, spans, session, error, ctx);
         }
     }
 
@@ -58,21 +67,31 @@ impl Proxy {
             refusal: refusal_code(error, ctx).map(|code| (ctx.step.name(), code)),
             whole,
             gateway: ctx.handed_over.map_or(whole, |at| between(ctx.started, at)),
-            upstream: ctx.handed_over.zip(ctx.first_byte).map(|(from, to)| between(from, to)),
+            upstream: ctx.handed_over.zip(ctx.responded).map(|(from, (to, _))| between(from, to)),
         });
     }
 
-    fn log_request(&self, log: &RequestLog, session: &Session, error: Option<&Error>, ctx: &Context) {
+    fn tell(
+        &self,
+        log: Option<&RequestLog>,
+        spans: Option<&Arc<Spans>>,
+        session: &Session,
+        error: Option<&Error>,
+        ctx: &Context,
+    ) {
         let request = session.req_header();
         let target = String::from_utf8_lossy(request.raw_path());
         let text = |name| request.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
         let authority = request.uri.authority().map(http::uri::Authority::as_str);
         let broken = error.map(|error| error.etype().as_str());
         let cause = ctx.refusal.as_ref().and_then(Refusal::cause);
-        log.write(&RequestLine {
+        let span = ctx.trace.as_ref().map(|trace| trace.span(ctx.id));
+        let own = ctx.identity.as_ref().map(|identity| identity.email.as_ref());
+        let line = RequestLine {
             request_id: ctx.id.as_str(),
             trace_id: ctx.trace.as_ref().map_or("", |trace| trace.id.as_str()),
             trace_sampled: ctx.trace.as_ref().is_some_and(|trace| trace.sampled),
+            span_id: span.as_ref().map_or("", SpanId::as_str),
             method: &request.method,
             path: target.split(['?', '#']).next().unwrap_or_default(),
             host: authority.or(text("host")).unwrap_or_default(),
@@ -86,11 +105,27 @@ impl Proxy {
                 .location
                 .and_then(|id| self.gate.location(id))
                 .map(|location| location.name.as_str()),
-            identity: ctx.identity.as_ref().map(|identity| identity.email.as_ref()),
+            identity: own.or(ctx.audit.as_ref().and_then(Audit::who)),
             step: ctx.step.name(),
             refusal: refusal_code(error, ctx),
             cause: cause.as_deref().or(broken),
-        });
+            audit: ctx.audit.as_ref(),
+        };
+        if let Some(log) = log {
+            log.write(&line);
+        }
+        if let (Some(spans), Some(trace)) = (spans, &ctx.trace) {
+            let forwarding = self.forwarding(ctx);
+            spans.record(&Recorded { line: &line, id: ctx.id, trace, https: ctx.https, forwarding });
+        }
+    }
+
+    /// The way to the upstream, of a request that went there.
+    fn forwarding(&self, ctx: &Context) -> Option<Forwarding<'_>> {
+        let location = self.gate.location(ctx.location?)?;
+        let host = self.config.upstreams.get(location.upstream)?.url.host_str()?;
+        let after = ctx.handed_over?.saturating_duration_since(ctx.started);
+        Some(Forwarding { host, after, status: ctx.responded.map(|(_, status)| status) })
     }
 }
 

@@ -31,8 +31,10 @@ use crate::gate::{Gate, Step};
 use crate::identity::{Identity, VerifyError};
 use crate::login::CookieNames;
 use crate::mint::Mint;
+use crate::telemetry::Audit;
 use crate::telemetry::logger::RequestLog;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::spans::Spans;
 use crate::time::UnixTime;
 use crate::trace::{HexId, Ids, Trace};
 
@@ -49,6 +51,7 @@ pub struct Proxy {
     peers: Peers,
     metrics: Arc<Metrics>,
     request_log: Option<RequestLog>,
+    spans: Option<Arc<Spans>>,
     ids: Ids,
     in_flight: Arc<AtomicUsize>,
 }
@@ -70,8 +73,9 @@ pub struct Context {
     step: Step,
     /// When forwarding began: what was before is the gateway's own time.
     handed_over: Option<Instant>,
-    /// When the head of the upstream's response was there.
-    first_byte: Option<Instant>,
+    /// When the head of the upstream's response was there, and its status.
+    responded: Option<(Instant, u16)>,
+    audit: Option<Audit>,
     forwarded: bool,
     body_received: u64,
     tries: usize,
@@ -96,7 +100,8 @@ impl Context {
             refusal: None,
             step: Step::Admit,
             handed_over: None,
-            first_byte: None,
+            responded: None,
+            audit: None,
             forwarded: false,
             body_received: 0,
             tries: 0,
@@ -122,13 +127,14 @@ impl Drop for InFlight {
 }
 
 impl Proxy {
-    /// Puts the parts together. `request_log` is absent in benchmarks.
+    /// Puts the parts together. `request_log` is absent in benchmarks, `spans` where traces go nowhere.
     pub fn new(
         config: Arc<Config>,
         gate: Gate,
         mint: Arc<Mint>,
         metrics: Arc<Metrics>,
         request_log: Option<RequestLog>,
+        spans: Option<Arc<Spans>>,
     ) -> Self {
         let peers = Peers::new(&config.upstreams);
         let cookies = CookieNames::of(&config.login.cookie);
@@ -140,6 +146,7 @@ impl Proxy {
             peers,
             metrics,
             request_log,
+            spans,
             ids: Ids::default(),
             in_flight: Arc::default(),
         }
@@ -291,7 +298,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        ctx.first_byte.get_or_insert_with(Instant::now);
+        ctx.responded.get_or_insert_with(|| (Instant::now(), response.status.as_u16()));
         self.check_response(response, session.is_upgrade_req(), ctx)
     }
 
