@@ -96,7 +96,7 @@ impl Plan {
 
     /// Starts everything.
     pub(crate) fn start(self) -> World {
-        World::with(self, |setup| setup)
+        World::with(&self, |setup| setup)
     }
 }
 
@@ -115,7 +115,7 @@ impl World {
     }
 
     /// A world whose gateway is set up in some further way.
-    pub(crate) fn with(plan: Plan, more: impl FnOnce(Setup) -> Setup) -> Self {
+    pub(crate) fn with(plan: &Plan, more: impl FnOnce(Setup) -> Setup) -> Self {
         let (google, task) = stand_in(Options::default());
         let upstream = Upstream::start();
         for (endpoint, fault) in &plan.faults {

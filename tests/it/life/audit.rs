@@ -164,8 +164,8 @@ fn fits_request(name: &str, value: &Value) -> bool {
 
 #[tokio::test]
 async fn every_line_has_the_types_that_cloud_logging_reads() {
-    let yaml = Plan { log: "{ format: json, level: debug, requests: all }", ..Plan::default() };
-    let world = World::with(yaml, |setup| setup.env("GOOGLE_CLOUD_PROJECT", "example-project"));
+    let plan = Plan { log: "{ format: json, level: debug, requests: all }", ..Plan::default() };
+    let world = World::with(&plan, |setup| setup.env("GOOGLE_CLOUD_PROJECT", "example-project"));
     let client = world.client();
     // The project's name is there before anything else is asked for.
     assert_eq!(client.get("/public/x").send().await.status, 200);

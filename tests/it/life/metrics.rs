@@ -171,11 +171,30 @@ async fn a_scrapers_own_library_reads_them_and_the_sums_are_right() {
         let values: Vec<&String> = sample.labels.values().collect();
         assert!(!values.iter().any(|value| value.contains('@')), "nobody is a label: {sample:?}");
     }
+    the_readme_lists_them(&samples);
     the_dashboard_fits(&samples);
 }
 
 /// Labels that Prometheus itself adds.
 const TARGET: [&str; 2] = ["job", "instance"];
+
+/// The README's table has all metrics with their labels, and no others.
+fn the_readme_lists_them(samples: &[Sample]) {
+    let readme = include_str!("../../../README.md");
+    let rows = readme.split_once("| metric | type | labels | what |\n").unwrap().1.lines().skip(1);
+    let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>();
+    let said: BTreeMap<String, BTreeSet<String>> = rows
+        .take_while(|row| row.starts_with('|'))
+        .map(|row| row.split('|').collect::<Vec<_>>())
+        .map(|cells| (quoted(cells[1]).pop_first().unwrap(), quoted(cells[3])))
+        .collect();
+    let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for sample in samples {
+        let labels = sample.labels.keys().filter(|label| *label != "le").cloned();
+        known.entry(family(&sample.name).to_owned()).or_default().extend(labels);
+    }
+    assert_eq!(said, known);
+}
 
 /// Every query of the dashboard names only metrics and labels that there are.
 fn the_dashboard_fits(samples: &[Sample]) {
@@ -237,10 +256,9 @@ fn collect<'a>(value: &'a Value, queries: &mut Vec<&'a str>) {
     match value {
         Value::Object(entries) => {
             for (key, inner) in entries {
-                match inner {
-                    Value::String(text) if key == "expr" || key == "definition" => queries.push(text),
-                    _ => collect(inner, queries),
-                }
+                let query = inner.as_str().filter(|_| key == "expr" || key == "definition");
+                queries.extend(query);
+                collect(inner, queries);
             }
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, queries)),

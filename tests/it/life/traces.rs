@@ -47,15 +47,17 @@ fn hex(bytes: &[u8]) -> String {
 /// An attribute as text.
 fn attribute(span: &Span, name: &str) -> Option<String> {
     let found = span.attributes.iter().find(|attribute| attribute.key == name)?;
-    match found.value.as_ref()?.value.as_ref()? {
-        any_value::Value::StringValue(text) => Some(text.clone()),
-        any_value::Value::IntValue(number) => Some(number.to_string()),
-        other => panic!("{name} is {other:?}"),
+    let value = found.value.as_ref()?.value.as_ref()?;
+    if let any_value::Value::IntValue(number) = value {
+        return Some(number.to_string());
     }
+    let any_value::Value::StringValue(text) = value else { panic!("{name} is {value:?}") };
+    Some(text.clone())
 }
 
-fn only<'a>(spans: &'a [Span], kind: SpanKind, path_or_parent: impl Fn(&Span) -> bool) -> &'a Span {
-    let found: Vec<&Span> = spans.iter().filter(|span| span.kind() == kind && path_or_parent(span)).collect();
+/// The only span of a kind for which a condition holds.
+fn only(spans: &[Span], kind: SpanKind, condition: impl Fn(&Span) -> bool) -> &Span {
+    let found: Vec<&Span> = spans.iter().filter(|span| span.kind() == kind && condition(span)).collect();
     assert_eq!(found.len(), 1, "{spans:#?}");
     found[0]
 }
