@@ -15,7 +15,8 @@ use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
-use pingora_proxy::http_proxy_service;
+use pingora::services::listening::Service;
+use pingora_proxy::http_proxy;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,10 +31,11 @@ use crate::metadata::MetadataServer;
 use crate::mint::{Mint, TokenMinter};
 use crate::outbound::Outbound;
 use crate::playback::Player;
-use crate::proxy::Proxy;
+use crate::proxy::{Connections, Proxy};
 use crate::secrets::SecretProblem;
 use crate::telemetry::logger::{self, RequestLog};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, Reading};
+use crate::telemetry::spans::Spans;
 use crate::time::UnixTime;
 use crate::wal::disk::OpenError;
 
@@ -41,6 +43,8 @@ use crate::wal::disk::OpenError;
 const GRACE: Duration = Duration::from_secs(8);
 /// Limit on the runtimes' own end after that.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
+/// Limit on sending the last spans of traces, within what Cloud Run leaves after the grace.
+const FLUSH: Duration = Duration::from_millis(1500);
 /// Idle connections to upstreams that are kept, in all.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 256;
 /// How long an idle HTTP/2 connection of a caller is kept.
@@ -86,6 +90,7 @@ struct Parts {
     proxy: Proxy,
     metrics: Arc<Metrics>,
     warm_up: WarmUp,
+    spans: Option<Arc<Spans>>,
     stopping: Arc<AtomicBool>,
     player: Option<Player>,
 }
@@ -119,7 +124,7 @@ fn assemble(
     request_log: Option<RequestLog>,
     program: PathBuf,
 ) -> Result<Parts, StartError> {
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(config.locations.iter().map(|location| location.name.as_str())));
     let outbound = Arc::new(Outbound::new(Arc::clone(&metrics)));
     let metadata = Arc::new(MetadataServer::new(Arc::clone(&outbound), config.endpoints.metadata.clone()));
     let minter: Arc<dyn TokenMinter> = metadata.clone();
@@ -141,9 +146,37 @@ fn assemble(
     let shared = recording::Shared { config, outbound: &outbound, metadata: &metadata, mint: &mint, keys };
     let (recorder, player) = recording::assemble(&shared, program)?.unzip();
     let gate = Gate::new(Arc::clone(config), sign_in, recorder, Arc::clone(&stopping));
-    let proxy = Proxy::new(Arc::clone(config), gate, Arc::clone(&mint), Arc::clone(&metrics), request_log);
+    let spans = config
+        .traces
+        .as_ref()
+        .map(|traces| Arc::new(Spans::new(Arc::clone(&outbound), traces.endpoint.clone(), traces.sample)));
+    let proxy = Proxy::new(
+        Arc::clone(config),
+        gate,
+        Arc::clone(&mint),
+        Arc::clone(&metrics),
+        request_log.clone(),
+        spans.clone(),
+    );
+    watch(&metrics, proxy.in_flight(), request_log);
     let warm_up = WarmUp { verifier, mint, metadata };
-    Ok(Parts { proxy, metrics, warm_up, stopping, player: player.flatten() })
+    Ok(Parts { proxy, metrics, warm_up, spans, stopping, player: player.flatten() })
+}
+
+/// Has the metrics tell what is kept elsewhere.
+fn watch(metrics: &Metrics, in_flight: Arc<AtomicUsize>, log: Option<RequestLog>) {
+    metrics.add_source(move || {
+        let number = in_flight.load(Ordering::Acquire) as f64;
+        let dropped = log.as_ref().map_or(0, RequestLog::dropped) as f64;
+        vec![
+            Reading::gauge("portcullis_requests_in_flight", "Requests under way.", number),
+            Reading::counter(
+                "portcullis_log_lines_dropped_total",
+                "Log lines that were dropped because whoever reads them is too slow.",
+                dropped,
+            ),
+        ]
+    });
 }
 
 /// Serves until a signal ends the process. Returns only when it could not start.
@@ -161,18 +194,19 @@ pub fn run(mut config: Config, platform: Platform) -> Result<std::convert::Infal
     if let Some(checks) = parts.proxy.health_checks() {
         server.add_service(background_service("health checks", checks));
     }
-    let mut service = http_proxy_service(&server.configuration, parts.proxy);
-    if let Some(proxy) = service.app_logic_mut() {
-        proxy.server_options = Some(server_options());
-        proxy.h2_options = Some(h2_options());
-    }
+    let mut proxy = http_proxy(&server.configuration, parts.proxy);
+    proxy.server_options = Some(server_options());
+    proxy.h2_options = Some(h2_options());
+    let connections = Connections::new(proxy, Arc::clone(&parts.metrics));
+    let mut service = Service::new("proxy".to_owned(), connections);
     service.add_tcp(&config.listen.to_string());
     server.add_service(service);
     if let Some(address) = config.admin {
         server.add_service(admin::service(address, parts.metrics, Arc::clone(&parts.stopping)));
     }
-    let (warm_up, stopping, player) = (parts.warm_up, parts.stopping, parts.player);
-    let attendant = Attendant { config, platform, warm_up, stopping, in_flight, player, log: log.clone() };
+    let Parts { warm_up, spans, stopping, player, .. } = parts;
+    let attendant =
+        Attendant { config, platform, warm_up, spans, stopping, in_flight, player, log: log.clone() };
     server.add_service(background_service("attendant", attendant));
     server.run(RunArgs { shutdown_signal: Box::new(Signals) });
     log.flush();
@@ -251,6 +285,7 @@ struct Attendant {
     config: Arc<Config>,
     platform: Platform,
     warm_up: WarmUp,
+    spans: Option<Arc<Spans>>,
     stopping: Arc<AtomicBool>,
     in_flight: Arc<AtomicUsize>,
     player: Option<Player>,
@@ -302,6 +337,10 @@ impl Attendant {
             if !busy() {
                 break;
             }
+        }
+        if let Some(spans) = &self.spans {
+            // What does not get through by then is lost, as it is when the collector is down.
+            let _ = tokio::time::timeout(FLUSH, spans.flush()).await;
         }
     }
 

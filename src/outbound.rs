@@ -1,8 +1,8 @@
-//! Calls to other services. Every call has a time-out, a cap on the size of the answer and a counter; none
+//! Calls to other services. Every call has a time-out, a cap on the size of the answer and metrics; none
 //! follows redirects or uses a proxy of the environment.
 
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::telemetry::metrics::{CallOutcome, Metrics};
 
-/// Whom a call is for; the label of its counter.
+/// Whom a call is for; the label of its metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// Google's tokeninfo.
@@ -29,11 +29,13 @@ pub enum Service {
     PubSub,
     /// A service behind the gateway, called from the write-ahead log.
     Upstream,
+    /// The collector of traces.
+    Traces,
 }
 
 impl Service {
     /// All services, in the order of their counters.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::TokenInfo,
         Self::Certs,
         Self::Revocation,
@@ -41,6 +43,7 @@ impl Service {
         Self::SecretManager,
         Self::PubSub,
         Self::Upstream,
+        Self::Traces,
     ];
 
     /// Name in metrics and logs.
@@ -53,6 +56,7 @@ impl Service {
             Self::SecretManager => "secret_manager",
             Self::PubSub => "pubsub",
             Self::Upstream => "upstream",
+            Self::Traces => "traces",
         }
     }
 }
@@ -125,13 +129,18 @@ pub struct Outbound {
     plain_http2: OnceLock<Result<reqwest::Client, String>>,
     tls: OnceLock<Result<reqwest::Client, String>>,
     tls_http1: OnceLock<Result<reqwest::Client, String>>,
-    metrics: std::sync::Arc<Metrics>,
+    metrics: Arc<Metrics>,
 }
 
 impl Outbound {
     /// Clients that count into `metrics`.
-    pub fn new(metrics: std::sync::Arc<Metrics>) -> Self {
+    pub fn new(metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..Self::default() }
+    }
+
+    /// What the calls are counted into.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Makes a call and reads the whole answer, whatever its status.
@@ -141,7 +150,7 @@ impl Outbound {
 
     /// The same in a version of HTTP that the other side wants.
     pub async fn call_speaking(&self, call: Call, speaks: Speaks) -> Result<Answer, OutboundError> {
-        let (service, limit) = (call.service, call.timeout);
+        let (service, limit, began) = (call.service, call.timeout, Instant::now());
         let result = match tokio::time::timeout(limit, self.send(call, speaks)).await {
             Ok(result) => result,
             Err(_) => Err(OutboundError::Timeout(service.name(), limit)),
@@ -152,7 +161,7 @@ impl Outbound {
             Ok(_) => CallOutcome::Ok,
             Err(_) => CallOutcome::Failed,
         };
-        self.metrics.count_call(service, outcome);
+        self.metrics.count_call(service, outcome, began.elapsed());
         result
     }
 

@@ -5,6 +5,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE, X_CONTENT_
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::telemetry::Audit;
+
 /// Status, headers and the whole body. `Content-Length` is added by the writer, which also leaves
 /// the body out of answers to `HEAD`.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub struct Reply {
     pub body: Bytes,
     /// Close the connection after the answer (HTTP/1), because the rest of the request is not read.
     pub close: bool,
+    /// What the log says of it in any case.
+    pub audit: Option<Audit>,
 }
 
 /// What a refusal says, as a problem document (RFC 9457, with two members of our own) or as a page.
@@ -50,7 +54,7 @@ impl Reply {
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
             (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         ];
-        Self { status, headers, body: Bytes::new(), close: false }
+        Self { status, headers, body: Bytes::new(), close: false, audit: None }
     }
 
     /// A redirect to `location`, which must be an absolute URL or an absolute path, percent-encoded.
@@ -93,6 +97,13 @@ impl Reply {
         if let Ok(value) = HeaderValue::from_str(cookie) {
             self.headers.push((SET_COOKIE, value));
         }
+        self
+    }
+
+    /// Sets what the log says of it in any case.
+    #[must_use]
+    pub fn audit(mut self, audit: Audit) -> Self {
+        self.audit = Some(audit);
         self
     }
 

@@ -1,4 +1,4 @@
-//! Wall-clock time as a plain value. Logic takes `now` as a parameter; only [`UnixTime::now`] reads the clock.
+//! Wall-clock time as a plain value. Logic takes `now` as a parameter; only [`UnixTime::now`] reads the clock for it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,6 +35,13 @@ impl UnixTime {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
+}
+
+/// Nanoseconds since 1970, for when spans of a trace began and ended; no logic depends on them.
+#[expect(clippy::disallowed_methods, reason = "a span says when it was")]
+pub fn unix_nanoseconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |elapsed| u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -43,8 +43,8 @@ const PARTS: [(&str, &[&str]); 15] = [
     ("main", &["adapt", "app", "config", "dev", "gate", "wal"]),
 ];
 /// What may be named only below these paths.
-const PLACES: [(&str, &[&str]); 15] = [
-    ("pingora::", &["src/proxy/", "src/app.rs", "src/admin.rs"]),
+const PLACES: [(&str, &[&str]); 16] = [
+    ("pingora::", &["src/proxy/", "src/app", "src/admin.rs"]),
     ("pingora_proxy", &["src/proxy/", "src/app.rs"]),
     ("pingora_load_balancing", &["src/proxy/health.rs"]),
     ("x509_parser", &["src/config/resolve/certificate.rs"]),
@@ -53,6 +53,7 @@ const PLACES: [(&str, &[&str]); 15] = [
     ("reqwest", &["src/outbound.rs"]),
     ("std::env", &["src/main.rs", "src/config/"]),
     ("env_logger", &["src/telemetry/logger.rs"]),
+    ("prometheus::", &["src/telemetry/metrics"]),
     ("askama", &["src/pages.rs", "src/dev/"]),
     ("axum", &["src/dev/"]),
     ("jaq_", &["src/adapt/"]),
@@ -67,6 +68,7 @@ const PLACES: [(&str, &[&str]); 15] = [
             "src/mint/mod.rs",
             "src/proxy/address.rs",
             "src/secrets/",
+            "src/telemetry/spans.rs",
             "src/wal/pubsub/",
             "src/dev/",
         ],

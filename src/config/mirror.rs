@@ -30,6 +30,8 @@ section! {
         trusted_hops: u64,
         /// Logging.
         log: Log,
+        /// Export of traces. Default: none.
+        traces: Traces,
         /// Whose tokens are accepted, and where Google is reached. Required as soon as a location has
         /// `access: google`.
         google: Google,
@@ -58,6 +60,16 @@ section! {
         level: String,
         /// Which requests get a line of their own: `all`, `refused` or `none`. Default: `refused`.
         requests: String,
+    }
+
+    /// Export of traces, as OTLP over HTTP in JSON.
+    struct Traces {
+        /// The collector: an `https` URL without query, or `http` to a loopback address, such as
+        /// `http://127.0.0.1:4318/v1/traces`. Required.
+        endpoint: String,
+        /// The share of requests that are recorded, of those whose callers do not say whether they are: 0 to 1.
+        /// Default: `0.1`.
+        sample: Scalar,
     }
 
     /// Whose tokens are accepted, and where Google is reached.

@@ -14,6 +14,7 @@ mod resolve;
 mod sender;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ pub use sender::{
     HmacAlgorithm, HmacEncoding, HmacScheme, KeyForm, Scheme, SecretRef, SecretSource, SignedPart,
     TimestampPlace, Webhook,
 };
+pub use traces::Traces;
 pub use upstream::{
     Address, Balance, ClientCertificate, HealthCheck, InFlightLimit, Protocol, Timeouts, Upstream,
     UpstreamTls,
@@ -59,6 +61,8 @@ pub struct Config {
     pub trusted_hops: u8,
     /// Logging.
     pub log: Log,
+    /// Where spans of traces go, if anywhere.
+    pub traces: Option<Traces>,
     /// Whose tokens are accepted; absent when no location asks who somebody is.
     pub google: Option<Google>,
     /// Where Google is reached.

@@ -10,6 +10,7 @@ mod google;
 mod location;
 mod message;
 mod secret;
+mod traces;
 mod unused;
 mod upstream;
 mod value;
@@ -165,6 +166,7 @@ impl Resolver<'_> {
             admin,
             trusted_hops: self.trusted_hops(file.trusted_hops.as_ref()),
             log: self.log(file.log.as_ref()),
+            traces: self.traces(file.traces.as_ref()),
             google,
             endpoints: endpoints?,
             login,

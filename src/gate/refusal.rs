@@ -317,6 +317,11 @@ impl Refusal {
         }
     }
 
+    /// Whether somebody who is known was kept out.
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Forbidden { .. } | Self::CrossOrigin)
+    }
+
     /// Whether signing in (again) is the way on.
     pub fn asks_for_sign_in(&self) -> bool {
         matches!(self, Self::Unauthenticated | Self::InvalidCredential(_))

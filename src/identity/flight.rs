@@ -22,15 +22,21 @@ pub(crate) struct Flights {
 }
 
 impl Flights {
-    /// Joins the check of this token, or starts it.
-    pub(crate) async fn join<F>(&self, digest: Digest, check: impl FnOnce() -> F) -> Outcome
+    /// Joins the check of this token, or starts it; `joined` is told which.
+    pub(crate) async fn join<F>(
+        &self,
+        digest: Digest,
+        joined: impl FnOnce(bool),
+        check: impl FnOnce() -> F,
+    ) -> Outcome
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
         let flight = {
             let mut under_way = self.lock();
-            let joined = under_way.get(&digest).and_then(WeakShared::upgrade);
-            match joined {
+            let present = under_way.get(&digest).and_then(WeakShared::upgrade);
+            joined(present.is_some());
+            match present {
                 Some(flight) => flight,
                 None => {
                     let landing = Landing { flights: self.clone(), digest };

@@ -17,6 +17,7 @@ use super::{Credential, Identity, Kind, VerifyError, tokeninfo};
 use crate::config::{Config, Google};
 use crate::outbound::Outbound;
 use crate::secret::Secret;
+use crate::telemetry::metrics::TokenLook;
 use crate::time::UnixTime;
 
 /// Checks under way at once. Each may be a call to Google.
@@ -101,15 +102,16 @@ impl Verifier {
 #[async_trait]
 impl IdentityProvider for Verifier {
     fn recall(&self, credential: Credential<'_>, now: UnixTime) -> Option<Outcome> {
-        self.inner.cache.get(&Digest::of(credential), now)
+        self.inner.recall(&Digest::of(credential), now)
     }
 
     async fn verify(&self, credential: Credential<'_>, client: IpAddr, now: UnixTime) -> Outcome {
         let digest = Digest::of(credential);
-        if let Some(known) = self.inner.cache.get(&digest, now) {
+        if let Some(known) = self.inner.recall(&digest, now) {
             return known;
         }
         if self.inner.budget.is_spent(client, now) {
+            self.inner.count(TokenLook::Throttled);
             return Err(VerifyError::Throttled);
         }
         let check = || {
@@ -117,7 +119,10 @@ impl IdentityProvider for Verifier {
             let (kind, token) = (credential.kind(), Secret::new(credential.token()));
             async move { inner.check(kind, token, digest, client, now).await }
         };
-        self.flights.join(digest, check).await
+        let count = |joined| {
+            self.inner.count(if joined { TokenLook::Coalesced } else { TokenLook::Miss });
+        };
+        self.flights.join(digest, count, check).await
     }
 
     fn sign_out(&self, credential: Credential<'_>, now: UnixTime) {
@@ -131,6 +136,19 @@ impl IdentityProvider for Verifier {
 }
 
 impl Inner {
+    /// What the cache knows, counted.
+    fn recall(&self, digest: &Digest, now: UnixTime) -> Option<Outcome> {
+        let known = self.cache.get(digest, now);
+        if let Some(outcome) = &known {
+            self.count(if outcome.is_ok() { TokenLook::Hit } else { TokenLook::Rejected });
+        }
+        known
+    }
+
+    fn count(&self, look: TokenLook) {
+        self.outbound.metrics().count_token(look);
+    }
+
     async fn check(
         &self,
         kind: Kind,

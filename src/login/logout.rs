@@ -16,6 +16,7 @@ use crate::identity::{Credential, Kind, VerifyError};
 use crate::pages::{self, Withdrawal};
 use crate::reply::Reply;
 use crate::secret::Secret;
+use crate::telemetry::Audit;
 use crate::time::UnixTime;
 
 #[derive(Serialize)]
@@ -40,12 +41,18 @@ impl Login {
         let asked = visit.form().is_some_and(|form| form.has("revoke"));
         let mut withdrawal = if asked { Withdrawal::Done } else { Withdrawal::NotAsked };
         // With several session cookies, whichever of them counts must not survive.
+        let mut ended = None;
         for token in self.tokens(visit) {
-            if !self.end(token, asked, visit, now).await {
+            let end = self.end(token, asked, visit, now).await;
+            if !end.withdrawn {
                 withdrawal = Withdrawal::Failed;
             }
+            ended = ended.or(end.ended);
         }
         let mut reply = confirmation(visit, withdrawal);
+        if let Some(Session { who }) = ended {
+            reply = reply.audit(Audit::SignOut { who, revoked: revoked(withdrawal) });
+        }
         for name in [&self.names.session, &self.names.hint, &self.names.last] {
             reply = reply.cookie(&delete(name, SameSite::Lax));
         }
@@ -55,12 +62,14 @@ impl Login {
         reply
     }
 
-    /// Ends one token; false when it should have been revoked and was not.
-    async fn end(&self, token: &str, revoke: bool, visit: &Visit<'_>, now: UnixTime) -> bool {
-        let Some(credential) = Credential::parse(token) else { return true };
-        match self.provider.verify(credential, visit.client, now).await {
+    /// Ends one token.
+    async fn end(&self, token: &str, revoke: bool, visit: &Visit<'_>, now: UnixTime) -> End {
+        let nothing = |withdrawn| End { ended: None, withdrawn };
+        let Some(credential) = Credential::parse(token) else { return nothing(true) };
+        let who = match self.provider.verify(credential, visit.client, now).await {
+            Ok(identity) => Some(identity.email.clone()),
             // What cannot be checked just now may well be good in a moment.
-            Ok(_) | Err(VerifyError::Unavailable(_)) => self.provider.sign_out(credential, now),
+            Err(VerifyError::Unavailable(_)) => None,
             // Nobody can use it anyway. Remembering whatever comes along would push out what has to be remembered.
             Err(
                 VerifyError::Malformed
@@ -69,20 +78,45 @@ impl Login {
                 | VerifyError::Invalid(_)
                 | VerifyError::WrongAudience
                 | VerifyError::NoVerifiedEmail,
-            ) => return true,
+            ) => return nothing(true),
             // Not checked and not remembered, so not revoked either.
-            Err(VerifyError::Throttled) => return !revoke,
+            Err(VerifyError::Throttled) => return nothing(!revoke),
+        };
+        self.provider.sign_out(credential, now);
+        let can = credential.kind() == Kind::AccessToken;
+        let withdrawn = !revoke || (can && self.revoke(token, visit).await);
+        End { ended: Some(Session { who }), withdrawn }
+    }
+
+    async fn revoke(&self, token: &str, visit: &Visit<'_>) -> bool {
+        let revoked = self.revoker.revoke(&Secret::new(token)).await;
+        if let Err(error) = &revoked {
+            log::warn!(request_id = visit.request_id; "revoking a token at sign-out failed: {error}");
         }
-        if !revoke || credential.kind() != Kind::AccessToken {
-            return !revoke;
-        }
-        match self.revoker.revoke(&Secret::new(token)).await {
-            Ok(()) => true,
-            Err(error) => {
-                log::warn!("revoking a token at sign-out failed: {error}");
-                false
-            }
-        }
+        revoked.is_ok()
+    }
+}
+
+/// What became of a token at sign-out.
+struct End {
+    /// The session that it was, if it was one.
+    ended: Option<Session>,
+    /// False when it should have been revoked and was not.
+    withdrawn: bool,
+}
+
+/// A session that was ended.
+struct Session {
+    /// Whose it was, if Google could say.
+    who: Option<Box<str>>,
+}
+
+/// Whether consent was withdrawn, if that was asked for.
+fn revoked(withdrawal: Withdrawal) -> Option<bool> {
+    match withdrawal {
+        Withdrawal::NotAsked => None,
+        Withdrawal::Done => Some(true),
+        Withdrawal::Failed => Some(false),
     }
 }
 
@@ -90,10 +124,5 @@ fn confirmation(visit: &Visit<'_>, withdrawal: Withdrawal) -> Reply {
     if visit.is_person() {
         return pages::signed_out(withdrawal);
     }
-    let revoked = match withdrawal {
-        Withdrawal::NotAsked => None,
-        Withdrawal::Done => Some(true),
-        Withdrawal::Failed => Some(false),
-    };
-    Reply::json(StatusCode::OK, &SignedOut { signed_out: true, revoked })
+    Reply::json(StatusCode::OK, &SignedOut { signed_out: true, revoked: revoked(withdrawal) })
 }

@@ -18,6 +18,7 @@ use crate::identity::claims::verify_nonce;
 use crate::identity::{Credential, Identity, Kind, VerifyError};
 use crate::pages::{Action, sign_in_link};
 use crate::reply::Reply;
+use crate::telemetry::Audit;
 use crate::time::UnixTime;
 
 /// Browsers drop a cookie whose name and value are longer than this together (RFC 6265bis, section 5.6), and say
@@ -108,7 +109,8 @@ impl Login {
         let reply = see_other(attempt.return_path.as_str())
             .cookie(&set(&self.names.session, token, life, SameSite::Lax))
             .cookie(&self.names.set_hint(&identity.email))
-            .cookie(&self.names.set_last(Outcome::SignedIn, now));
+            .cookie(&self.names.set_last(Outcome::SignedIn, now))
+            .audit(Audit::SignIn { who: identity.email.clone() });
         self.forget(reply, attempt)
     }
 

@@ -51,7 +51,10 @@ impl Proxy {
                 let bug = Refusal::Internal("BUG: the body was not read".to_owned());
                 Box::pin(self.refuse(session, ctx, bug)).await.map(|()| true)
             }
-            Decision::Answer(reply) => Box::pin(write(session, ctx, reply)).await.map(|()| true),
+            Decision::Answer(mut reply) => {
+                ctx.audit = reply.audit.take();
+                Box::pin(write(session, ctx, reply)).await.map(|()| true)
+            }
             Decision::Refuse(refusal) => Box::pin(self.refuse(session, ctx, refusal)).await.map(|()| true),
         }
     }
@@ -117,7 +120,11 @@ impl Proxy {
         if let Some(client) = client {
             ctx.client = client.to_canonical();
         }
-        ctx.trace = Some(Trace::of(headers, ctx.id));
+        let mut trace = Trace::of(headers, ctx.id);
+        if self.spans.as_ref().is_some_and(|spans| spans.wants(&trace)) {
+            trace.record();
+        }
+        ctx.trace = Some(trace);
     }
 
     /// A declared length above the location's limit is refused before anything is forwarded.

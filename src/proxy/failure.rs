@@ -1,5 +1,8 @@
 //! What went wrong while forwarding, in the words of the refusal table, and the request's line in the log.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use http::Version;
 use http::header::USER_AGENT;
 use pingora::{Error, ErrorSource, ErrorType};
@@ -7,9 +10,13 @@ use pingora_proxy::{FailToProxy, Session};
 
 use super::downstream::write;
 use super::{Context, Proxy};
+use crate::gate::location::LocationId;
 use crate::gate::refusal::Refusal;
+use crate::telemetry::Audit;
 use crate::telemetry::logger::{RequestLine, RequestLog};
-use crate::telemetry::metrics::Outcome;
+use crate::telemetry::metrics::{Ended, Outcome};
+use crate::telemetry::spans::{Forwarding, Recorded, Spans};
+use crate::trace::SpanId;
 
 impl Proxy {
     /// Answers a failure, unless the answer has begun or nobody is there to read it.
@@ -36,48 +43,89 @@ impl Proxy {
         }
     }
 
-    /// Step *account*: one counter, and a line in the log if wanted.
-    pub(super) fn account(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
-        self.metrics.count_request(outcome(ctx.refusal.as_ref(), error.is_some(), ctx.forwarded));
-        let Some(log) = &self.request_log else { return };
-        if log.wants(ctx.refusal.is_some() || error.is_some()) {
-            self.log_request(log, session, error, ctx);
+    /// Step *account*: the metrics, and a line in the log and spans if wanted.
+    pub(super) fn account(&self, session: &Session, error: Option<&Error>, ctx: &mut Context) {
+        self.count(session, error, ctx);
+        if ctx.refusal.as_ref().is_some_and(Refusal::is_denial) {
+            ctx.audit = Some(Audit::Denied);
+        }
+        let failed = ctx.refusal.is_some() || error.is_some();
+        let log = self.request_log.as_ref().filter(|log| log.wants(failed, ctx.audit.is_some()));
+        let spans = self.spans.as_ref().filter(|_| ctx.trace.as_ref().is_some_and(|trace| trace.recorded));
+        if log.is_some() || spans.is_some() {
+            self.tell(log, spans, session, error, ctx);
         }
     }
 
-    fn log_request(&self, log: &RequestLog, session: &Session, error: Option<&Error>, ctx: &Context) {
+    fn count(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
+        let whole = ctx.started.elapsed();
+        let between = |from: Instant, to: Instant| to.saturating_duration_since(from);
+        self.metrics.count_request(&Ended {
+            location: ctx.location.map(|LocationId(index)| index),
+            outcome: outcome(ctx.refusal.as_ref(), error.is_some(), ctx.forwarded),
+            status: status(session),
+            refusal: refusal_code(error, ctx).map(|code| (ctx.step.name(), code)),
+            whole,
+            gateway: ctx.handed_over.map_or(whole, |at| between(ctx.started, at)),
+            upstream: ctx.handed_over.zip(ctx.responded).map(|(from, (to, _))| between(from, to)),
+        });
+    }
+
+    fn tell(
+        &self,
+        log: Option<&RequestLog>,
+        spans: Option<&Arc<Spans>>,
+        session: &Session,
+        error: Option<&Error>,
+        ctx: &Context,
+    ) {
         let request = session.req_header();
         let target = String::from_utf8_lossy(request.raw_path());
         let text = |name| request.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
         let authority = request.uri.authority().map(http::uri::Authority::as_str);
         let broken = error.map(|error| error.etype().as_str());
         let cause = ctx.refusal.as_ref().and_then(Refusal::cause);
-        log.write(&RequestLine {
+        let span = ctx.trace.as_ref().map(|trace| trace.span(ctx.id));
+        let own = ctx.identity.as_ref().map(|identity| identity.email.as_ref());
+        let line = RequestLine {
             request_id: ctx.id.as_str(),
             trace_id: ctx.trace.as_ref().map_or("", |trace| trace.id.as_str()),
             trace_sampled: ctx.trace.as_ref().is_some_and(|trace| trace.sampled),
+            span_id: span.as_ref().map_or("", SpanId::as_str),
             method: &request.method,
             path: target.split(['?', '#']).next().unwrap_or_default(),
             host: authority.or(text("host")).unwrap_or_default(),
             protocol: protocol(request.version),
             client: ctx.client,
             user_agent: text(USER_AGENT.as_str()).unwrap_or_default(),
-            status: session.response_written().map_or(0, |response| response.status.as_u16()),
+            status: status(session),
             sent: session.body_bytes_sent(),
             latency: ctx.started.elapsed(),
             location: ctx
                 .location
                 .and_then(|id| self.gate.location(id))
                 .map(|location| location.name.as_str()),
-            identity: ctx.identity.as_ref().map(|identity| identity.email.as_ref()),
+            identity: own.or(ctx.audit.as_ref().and_then(Audit::who)),
             step: ctx.step.name(),
-            refusal: ctx
-                .refusal
-                .as_ref()
-                .map(|refusal| refusal.row().code)
-                .or(broken.map(|_| "connection_broken")),
+            refusal: refusal_code(error, ctx),
             cause: cause.as_deref().or(broken),
-        });
+            audit: ctx.audit.as_ref(),
+        };
+        if let Some(log) = log {
+            log.write(&line);
+        }
+        if let (Some(spans), Some(trace)) = (spans, &ctx.trace) {
+            let forwarding = self.forwarding(ctx);
+            spans.record(&Recorded { line: &line, id: ctx.id, trace, https: ctx.https, forwarding });
+        }
+    }
+
+    /// The way to the upstream, of a request that went there.
+    fn forwarding(&self, ctx: &Context) -> Option<Forwarding<'_>> {
+        let location = self.gate.location(ctx.location?)?;
+        let host = self.config.upstreams.get(location.upstream)?.url.host_str()?;
+        let after = ctx.handed_over?.saturating_duration_since(ctx.started);
+        Some(Forwarding { host, after, status: ctx.responded.map(|(_, status)| status) })
     }
 }
 
@@ -90,6 +138,17 @@ fn outcome(refusal: Option<&Refusal>, broken: bool, forwarded: bool) -> Outcome 
         None if forwarded => Outcome::Forwarded,
         None => Outcome::Answered,
     }
+}
+
+/// Status of the answer; 0 when the connection broke first.
+fn status(session: &Session) -> u16 {
+    session.response_written().map_or(0, |response| response.status.as_u16())
+}
+
+/// Code of the refusal, if the request was refused or failed.
+fn refusal_code(error: Option<&Error>, ctx: &Context) -> Option<&'static str> {
+    let refused = ctx.refusal.as_ref().map(|refusal| refusal.row().code);
+    refused.or(error.map(|_| "connection_broken"))
 }
 
 fn protocol(version: Version) -> &'static str {

@@ -18,7 +18,7 @@ use crate::cookies;
 use crate::gate::location::rewrite;
 use crate::gate::request::split_target;
 use crate::login::CookieNames;
-use crate::trace::{REQUEST_ID, TRACEPARENT};
+use crate::trace::{CLOUD_TRACE, REQUEST_ID, TRACEPARENT, TRACESTATE};
 
 /// Names, or beginnings of names when they end in `-`, that only the gateway may say to an upstream.
 const RESERVED: [&str; 22] = [
@@ -107,10 +107,22 @@ fn add_forwarding(session: &Session, headers: &mut HeaderMap, ctx: &Context) -> 
         headers.insert(X_FORWARDED_HOST, host);
     }
     headers.insert(REQUEST_ID, ctx.id_header.clone());
-    if let Some(trace) = ctx.trace.as_ref().filter(|trace| !trace.received) {
-        let value =
-            HeaderValue::try_from(trace.traceparent(ctx.id)).or_err(ErrorType::InternalError, "trace")?;
-        headers.insert(TRACEPARENT, value);
+    add_trace(headers, ctx)
+}
+
+/// The trace as the upstream sees it: the caller's, or ours in between.
+fn add_trace(headers: &mut HeaderMap, ctx: &Context) -> Result<()> {
+    let Some(trace) = &ctx.trace else { return Ok(()) };
+    let value = |text: String| HeaderValue::try_from(text).or_err(ErrorType::InternalError, "trace");
+    if let Some(parent) = trace.traceparent(ctx.id) {
+        headers.insert(TRACEPARENT, value(parent)?);
+    }
+    if !trace.received {
+        // It belongs to a trace that this is not part of (W3C Trace Context, section 4.3).
+        headers.remove(TRACESTATE);
+    }
+    if let Some(cloud) = trace.cloud_trace(ctx.id).filter(|_| headers.contains_key(CLOUD_TRACE)) {
+        headers.insert(CLOUD_TRACE, value(cloud)?);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod balance;
+mod connections;
 mod downstream;
 mod failure;
 mod framing;
@@ -35,11 +36,14 @@ use crate::gate::{Gate, Step};
 use crate::identity::{Identity, VerifyError};
 use crate::login::CookieNames;
 use crate::mint::{Mint, is_front_door_refusal};
+use crate::telemetry::Audit;
 use crate::telemetry::logger::RequestLog;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::spans::Spans;
 use crate::time::UnixTime;
 use crate::trace::{HexId, Ids, Trace};
 
+pub use self::connections::Connections;
 pub use self::health::HealthChecks;
 
 use self::balance::Attempts;
@@ -55,6 +59,7 @@ pub struct Proxy {
     peers: Peers,
     metrics: Arc<Metrics>,
     request_log: Option<RequestLog>,
+    spans: Option<Arc<Spans>>,
     ids: Ids,
     in_flight: Arc<AtomicUsize>,
 }
@@ -74,6 +79,11 @@ pub struct Context {
     token: Option<HeaderValue>,
     refusal: Option<Refusal>,
     step: Step,
+    /// When forwarding began: what was before is the gateway's own time.
+    handed_over: Option<Instant>,
+    /// When the head of the upstream's response was there, and its status.
+    responded: Option<(Instant, u16)>,
+    audit: Option<Audit>,
     forwarded: bool,
     body_received: u64,
     attempts: Attempts,
@@ -98,6 +108,9 @@ impl Context {
             token: None,
             refusal: None,
             step: Step::Admit,
+            handed_over: None,
+            responded: None,
+            audit: None,
             forwarded: false,
             body_received: 0,
             attempts: Attempts::default(),
@@ -124,13 +137,14 @@ impl Drop for InFlight {
 }
 
 impl Proxy {
-    /// Puts the parts together. `request_log` is absent in benchmarks.
+    /// Puts the parts together. `request_log` is absent in benchmarks, `spans` where traces go nowhere.
     pub fn new(
         config: Arc<Config>,
         gate: Gate,
         mint: Arc<Mint>,
         metrics: Arc<Metrics>,
         request_log: Option<RequestLog>,
+        spans: Option<Arc<Spans>>,
     ) -> Self {
         let peers = Peers::new(&config.upstreams);
         let cookies = CookieNames::of(&config.login.cookie);
@@ -142,6 +156,7 @@ impl Proxy {
             peers,
             metrics,
             request_log,
+            spans,
             ids: Ids::default(),
             in_flight: Arc::default(),
         }
@@ -235,6 +250,7 @@ impl ProxyHttp for Proxy {
             Box::pin(self.refuse(session, ctx, refusal)).await?;
             return Ok(false);
         }
+        ctx.handed_over = Some(Instant::now());
         Ok(true)
     }
 
@@ -261,6 +277,9 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         if !reused {
             ctx.attempts.reached();
+        }
+        if let Some(LocationId(location)) = ctx.location {
+            self.metrics.count_upstream_connection(location, reused);
         }
         Ok(())
     }
@@ -301,6 +320,7 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         // On a kept connection, only an answer shows that the address is well.
         ctx.attempts.reached();
+        ctx.responded.get_or_insert_with(|| (Instant::now(), response.status.as_u16()));
         self.check_response(response, session.is_upgrade_req(), ctx)
     }
 

@@ -16,8 +16,10 @@ pub struct Lines {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    /// The line that says how many were dropped.
+    notice: fn(u64) -> String,
     state: Mutex<State>,
     filled: Condvar,
     /// Held while lines are written, so that a flush cannot overtake the thread.
@@ -27,13 +29,16 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     buffer: Vec<u8>,
+    /// Since the last notice.
+    unsaid: u64,
     dropped: u64,
 }
 
 impl Lines {
-    /// Starts the thread, which writes to standard error until the process ends.
-    pub fn to_stderr() -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+    /// Starts the thread, which writes to standard error until the process ends. `notice` is the line that says how many
+    /// lines were dropped.
+    pub fn to_stderr(notice: fn(u64) -> String) -> io::Result<Self> {
+        let shared = Arc::new(Shared::new(notice));
         let writer = Arc::clone(&shared);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run())?;
         Ok(Self { shared })
@@ -43,6 +48,7 @@ impl Lines {
     pub fn push(&self, line: &[u8]) {
         let mut state = lock(&self.shared.state);
         if state.buffer.len() + line.len() > CAPACITY {
+            state.unsaid += 1;
             state.dropped += 1;
             return;
         }
@@ -54,6 +60,11 @@ impl Lines {
         }
     }
 
+    /// How many lines were dropped since the start.
+    pub fn dropped(&self) -> u64 {
+        lock(&self.shared.state).dropped
+    }
+
     /// Writes what is there, before the process ends.
     pub fn flush_now(&self) {
         self.shared.write_out();
@@ -61,10 +72,14 @@ impl Lines {
 }
 
 impl Shared {
+    fn new(notice: fn(u64) -> String) -> Self {
+        Self { notice, state: Mutex::default(), filled: Condvar::new(), output: Mutex::default() }
+    }
+
     fn run(&self) {
         loop {
             let mut state = lock(&self.state);
-            while state.buffer.is_empty() && state.dropped == 0 {
+            while state.buffer.is_empty() && state.unsaid == 0 {
                 state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             drop(state);
@@ -75,19 +90,20 @@ impl Shared {
 
     fn write_out(&self) {
         let _output = lock(&self.output);
-        let (buffer, dropped) = {
-            let mut state = lock(&self.state);
-            (std::mem::take(&mut state.buffer), std::mem::take(&mut state.dropped))
-        };
-        let mut stderr = io::stderr().lock();
         // There is nowhere left to report that standard error is gone.
-        let _ = stderr.write_all(&buffer);
+        let _ = io::stderr().lock().write_all(&self.take());
+    }
+
+    /// What is there, and behind it how many lines found no room.
+    fn take(&self) -> Vec<u8> {
+        let (mut buffer, dropped) = {
+            let mut state = lock(&self.state);
+            (std::mem::take(&mut state.buffer), std::mem::take(&mut state.unsaid))
+        };
         if dropped > 0 {
-            let _ = writeln!(
-                stderr,
-                "{{\"severity\":\"WARNING\",\"message\":\"{dropped} log lines were dropped\"}}"
-            );
+            buffer.extend_from_slice((self.notice)(dropped).as_bytes());
         }
+        buffer
     }
 }
 
@@ -109,5 +125,21 @@ impl Write for Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_found_no_room_is_counted_and_said_once() {
+        let lines = Lines { shared: Arc::new(Shared::new(|dropped| format!("{dropped} gone\n"))) };
+        let line = [vec![b'x'; CAPACITY / 2 - 1], vec![b'\n']].concat();
+        (0..5).for_each(|_| lines.push(&line));
+        let text = String::from_utf8(lines.shared.take()).unwrap();
+        assert!(text.len() < CAPACITY + 100 && text.ends_with("x\n3 gone\n"));
+        assert!(lines.shared.take().is_empty());
+        assert_eq!(lines.dropped(), 3, "the count of the metric goes on");
     }
 }

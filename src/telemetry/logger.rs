@@ -10,11 +10,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
-use log::{Level, LevelFilter, Record};
+use log::{Level, LevelFilter, Record, kv};
 use serde_json::{Map, Value, json};
 
 use super::lines::Lines;
-use super::{LogFormat, LogRequests};
+use super::{Audit, LogFormat, LogRequests};
 
 /// Writes the line of a request.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct RequestLog {
     lines: Lines,
     json: bool,
     requests: LogRequests,
+    /// Whether lines of the level `info` are written.
+    informs: bool,
     project: Arc<OnceLock<String>>,
 }
 
@@ -34,6 +36,8 @@ pub struct RequestLine<'a> {
     pub trace_id: &'a str,
     /// Whether the trace is sampled.
     pub trace_sampled: bool,
+    /// The span within the trace (16 hexadecimal digits).
+    pub span_id: &'a str,
     /// Request method.
     pub method: &'a Method,
     /// Path as it was sent.
@@ -62,16 +66,18 @@ pub struct RequestLine<'a> {
     pub refusal: Option<&'static str>,
     /// What the caller was not told.
     pub cause: Option<&'a str>,
+    /// What somebody may want to look up later.
+    pub audit: Option<&'a Audit>,
 }
 
 /// Installs the logger of the process. Fails when there is one already.
 pub fn install(format: LogFormat, level: LevelFilter, requests: LogRequests) -> io::Result<RequestLog> {
-    let lines = Lines::to_stderr()?;
     let json = match format {
         LogFormat::Auto => !io::stderr().is_terminal(),
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
+    let lines = Lines::to_stderr(if json { json_notice } else { text_notice })?;
     let mut builder = env_logger::Builder::new();
     builder
         .filter_level(level.min(LevelFilter::Warn))
@@ -82,7 +88,8 @@ pub fn install(format: LogFormat, level: LevelFilter, requests: LogRequests) -> 
             out.write_all(line.as_bytes())
         });
     builder.try_init().map_err(io::Error::other)?;
-    Ok(RequestLog { lines, json, requests, project: Arc::default() })
+    let informs = level >= LevelFilter::Info;
+    Ok(RequestLog { lines, json, requests, informs, project: Arc::default() })
 }
 
 impl RequestLog {
@@ -91,13 +98,20 @@ impl RequestLog {
         self.project.get_or_init(|| project);
     }
 
-    /// Whether a request that was (not) refused gets a line.
-    pub fn wants(&self, refused: bool) -> bool {
-        match self.requests {
+    /// Whether a request that was (not) refused gets a line. One that is to be audited gets it at any setting, unless
+    /// the level is above `info`.
+    pub fn wants(&self, refused: bool, audited: bool) -> bool {
+        let wanted = match self.requests {
             LogRequests::All => true,
             LogRequests::Refused => refused,
             LogRequests::None => false,
-        }
+        };
+        wanted || (audited && self.informs)
+    }
+
+    /// How many lines were dropped since the start, because their reader was too slow.
+    pub fn dropped(&self) -> u64 {
+        self.lines.dropped()
     }
 
     /// Writes the line.
@@ -123,6 +137,7 @@ impl RequestLog {
         if !line.trace_id.is_empty() {
             put("logging.googleapis.com/trace", json!(self.trace_name(line.trace_id)));
             put("logging.googleapis.com/trace_sampled", json!(line.trace_sampled));
+            put("logging.googleapis.com/spanId", json!(line.span_id));
         }
         put("request_id", json!(line.request_id));
         put("step", json!(line.step));
@@ -131,11 +146,15 @@ impl RequestLog {
             ("identity", line.identity),
             ("refusal", line.refusal),
             ("cause", line.cause),
+            ("audit", line.audit.map(Audit::name)),
         ];
         for (key, value) in optional {
             if let Some(value) = value {
                 put(key, json!(value));
             }
+        }
+        if let Some(revoked) = line.audit.and_then(Audit::revoked) {
+            entry.insert("revoked".to_owned(), json!(revoked));
         }
         json_text(&Value::Object(entry))
     }
@@ -166,6 +185,7 @@ fn severity_of(line: &RequestLine<'_>) -> &'static str {
     match line.status {
         500.. => "ERROR",
         400..500 => "NOTICE",
+        _ if line.audit.is_some() => "NOTICE",
         _ => "INFO",
     }
 }
@@ -188,23 +208,67 @@ fn text_line(line: &RequestLine<'_>) -> String {
     if let Some(location) = line.location {
         text.push_str(&format!(" at {location}"));
     }
+    if let Some(audit) = line.audit {
+        text.push_str(&format!(" audit={}", audit.name()));
+    }
+    if let Some(revoked) = line.audit.and_then(Audit::revoked) {
+        text.push_str(&format!(" revoked={revoked}"));
+    }
     let millis = line.latency.as_secs_f64() * 1000.0;
     text.push_str(&format!(" {millis:.1}ms id={}\n", line.request_id));
     text
 }
 
 fn text_record(record: &Record<'_>) -> String {
-    format!("{} {:<5} {}\n", timestamp(), record.level(), printable(&record.args().to_string()))
+    let mut fields = String::new();
+    for (key, value) in fields_of(record) {
+        fields.push_str(&format!(" {key}={}", value.as_str().unwrap_or_default()));
+    }
+    text_note(record.level(), &format!("{}{fields}", record.args()))
+}
+
+fn text_note(level: Level, text: &str) -> String {
+    format!("{} {level:<5} {}\n", timestamp(), printable(text))
+}
+
+fn text_notice(dropped: u64) -> String {
+    text_note(Level::Warn, &notice(dropped))
+}
+
+fn json_notice(dropped: u64) -> String {
+    json_note(Level::Warn, &notice(dropped), Map::new())
+}
+
+fn notice(dropped: u64) -> String {
+    format!("{dropped} log lines were dropped: whoever reads them is too slow")
 }
 
 fn json_record(record: &Record<'_>) -> String {
-    let entry = json!({
-        "severity": severity(record.level()),
-        "time": timestamp().to_string(),
-        "message": record.args().to_string(),
-        "target": record.target(),
-    });
-    json_text(&entry)
+    let mut fields = fields_of(record);
+    fields.insert("target".to_owned(), json!(record.target()));
+    json_note(record.level(), &record.args().to_string(), fields)
+}
+
+fn json_note(level: Level, text: &str, mut entry: Map<String, Value>) -> String {
+    entry.insert("severity".to_owned(), json!(severity(level)));
+    entry.insert("time".to_owned(), json!(timestamp().to_string()));
+    entry.insert("message".to_owned(), json!(text));
+    json_text(&Value::Object(entry))
+}
+
+/// The fields that a line of ours was given, such as `request_id`.
+fn fields_of(record: &Record<'_>) -> Map<String, Value> {
+    struct Fields(Map<String, Value>);
+    impl<'kvs> kv::VisitSource<'kvs> for Fields {
+        fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
+            self.0.insert(key.as_str().to_owned(), json!(value.to_string()));
+            Ok(())
+        }
+    }
+    let mut fields = Fields(Map::new());
+    // Never fails: the visitor does not.
+    let _ = record.key_values().visit(&mut fields);
+    fields.0
 }
 
 /// A line of JSON. JSON lets DEL and the C1 controls stand as they are, and terminals obey them, so they are escaped

@@ -1,8 +1,12 @@
-//! What the gateway tells its operators: log lines and counters.
+//! What the gateway tells its operators: log lines, metrics and traces.
 
+mod audit;
 pub mod lines;
 pub mod logger;
 pub mod metrics;
+pub mod spans;
+
+pub use audit::Audit;
 
 /// Form of the log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

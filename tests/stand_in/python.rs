@@ -1,11 +1,11 @@
 //! Google's own Python library against the stand-in.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+#[path = "../python/interpreter.rs"]
+mod interpreter;
 
 use portcullis::dev::google::{Endpoint, StandIn};
 
+use self::interpreter::python;
 use super::stand_in;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,52 +29,7 @@ async fn googles_own_clients_of_pubsub_and_secret_manager_are_content() {
 
 async fn succeed(google: &StandIn, script: &'static str) {
     let origin = google.base_url().to_string();
-    let output = tokio::task::spawn_blocking(move || {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script);
-        run(Command::new(python()).arg(script).arg(origin))
-    });
+    let output = tokio::task::spawn_blocking(move || python(script, &[&origin]));
     let output = output.await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn run(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|problem| panic!("{command:?}: {problem}"))
-}
-
-/// The interpreter of a virtual environment that has Google's libraries. It is made once, and kept in `target`.
-fn python() -> PathBuf {
-    // Two tests may want to make it at the same time.
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(made).clone()
-}
-
-fn made() -> PathBuf {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv");
-    let python = directory.join("bin/python");
-    let ready = || {
-        let imports = "import google.oauth2.id_token, google.auth.compute_engine, requests, jwt, cryptography, google.pubsub_v1, \
-             google.cloud.secretmanager_v1";
-        Command::new(&python).args(["-c", imports]).output().is_ok_and(|output| output.status.success())
-    };
-    if ready() {
-        return python;
-    }
-    let made = run(Command::new("python3").args(["-m", "venv"]).arg(&directory));
-    assert!(made.status.success(), "python3 -m venv: {}", String::from_utf8_lossy(&made.stderr));
-    let packages = [
-        "google-auth",
-        "requests",
-        "pyjwt",
-        "cryptography",
-        "google-cloud-pubsub",
-        "google-cloud-secret-manager",
-    ];
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    let installed = run(Command::new(&python).args(pip).args(packages));
-    assert!(
-        ready(),
-        "pip could not install what google_auth_roundtrip.py and google_cloud_roundtrip.py import: {}",
-        String::from_utf8_lossy(&installed.stderr)
-    );
-    python
 }

@@ -60,6 +60,15 @@ pub(super) fn duration_to(least: Duration, most: Duration) -> impl Fn(&str) -> R
     }
 }
 
+/// A share of a whole, from 0 to 1.
+pub(super) fn share(text: &str) -> Result<f64, Fault> {
+    let share: f64 = text.parse().map_err(|_| Fault::new(format!("{} is not a number", shown(text))))?;
+    if (0.0..=1.0).contains(&share) {
+        return Ok(share);
+    }
+    Err(Fault::new(format!("{} is not from 0 to 1", shown(text))))
+}
+
 /// A size in bytes: `1048576`, `1MiB`, `1MB`.
 pub(super) fn size(text: &str) -> Result<u64, Fault> {
     let digits = text.trim_start_matches(|c: char| c.is_ascii_digit());

@@ -29,7 +29,7 @@ async fn all_who_ask_meanwhile_share_one_outcome_failures_included() {
                         gate.notified().await;
                         outcome
                     };
-                    flights.join(digest("ya29.token-token-token"), check).await
+                    flights.join(digest("ya29.token-token-token"), |_| {}, check).await
                 })
             })
             .collect();
@@ -53,7 +53,7 @@ async fn the_others_go_on_when_the_one_who_started_is_cancelled() {
             gate.notified().await;
             Ok(ada())
         };
-        flights.join(digest("ya29.token-token-token"), check).await
+        flights.join(digest("ya29.token-token-token"), |_| {}, check).await
     };
     let first = tokio::spawn(join(flights.clone(), gate.clone()));
     tokio::task::yield_now().await;
@@ -71,7 +71,7 @@ async fn a_check_that_nobody_waits_for_leaves_nothing_behind() {
     let task = {
         let flights = flights.clone();
         tokio::spawn(async move {
-            flights.join(digest("ya29.token-token-token"), std::future::pending::<Outcome>).await
+            flights.join(digest("ya29.token-token-token"), |_| {}, std::future::pending::<Outcome>).await
         })
     };
     tokio::task::yield_now().await;
@@ -79,15 +79,16 @@ async fn a_check_that_nobody_waits_for_leaves_nothing_behind() {
     task.abort();
     let _ = task.await;
     assert_eq!(flights.len(), 0);
-    let again = flights.join(digest("ya29.token-token-token"), || async { Ok(ada()) }).await;
+    let again = flights.join(digest("ya29.token-token-token"), |_| {}, || async { Ok(ada()) }).await;
     assert!(again.is_ok());
 }
 
 #[tokio::test]
 async fn different_tokens_do_not_share() {
     let flights = Flights::default();
-    let one = flights.join(digest("ya29.token-token-one"), || async { Ok(ada()) }).await;
-    let two = flights.join(digest("ya29.token-token-two"), || async { Err(VerifyError::Expired) }).await;
+    let one = flights.join(digest("ya29.token-token-one"), |_| {}, || async { Ok(ada()) }).await;
+    let two =
+        flights.join(digest("ya29.token-token-two"), |_| {}, || async { Err(VerifyError::Expired) }).await;
     assert!(one.is_ok());
     assert_eq!(two.unwrap_err(), VerifyError::Expired);
 }

@@ -96,13 +96,7 @@ impl Plan {
 
     /// Starts everything.
     pub(crate) fn start(self) -> World {
-        let (google, task) = stand_in(Options::default());
-        let upstream = Upstream::start();
-        for (endpoint, fault) in &self.faults {
-            google.fail(*endpoint, fault.clone());
-        }
-        let gateway = Setup::new(&self.yaml(&google, &upstream)).start();
-        World { google, upstream, gateway, secrets: Mutex::default(), _task: task }
+        World::with(&self, |setup| setup)
     }
 }
 
@@ -118,6 +112,17 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn start() -> Self {
         Plan::default().start()
+    }
+
+    /// A world whose gateway is set up in some further way.
+    pub(crate) fn with(plan: &Plan, more: impl FnOnce(Setup) -> Setup) -> Self {
+        let (google, task) = stand_in(Options::default());
+        let upstream = Upstream::start();
+        for (endpoint, fault) in &plan.faults {
+            google.fail(*endpoint, fault.clone());
+        }
+        let gateway = more(Setup::new(&plan.yaml(&google, &upstream))).start();
+        Self { google, upstream, gateway, secrets: Mutex::default(), _task: task }
     }
 
     /// A client of the gateway.

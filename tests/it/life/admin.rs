@@ -18,13 +18,19 @@ async fn get(address: SocketAddr, path: &str) -> RawResponse {
     once(address, format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")).await
 }
 
-fn value(text: &str, line: &str) -> u64 {
-    let found = text.lines().find_map(|candidate| candidate.strip_prefix(line)?.strip_prefix(' '));
-    found.unwrap_or_else(|| panic!("{line} is not in:\n{text}")).parse().unwrap()
+/// The sum of the series of this name that have all these labels.
+fn value(text: &str, name: &str, labels: &[&str]) -> u64 {
+    let series = text.lines().filter(|line| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && labels.iter().all(|label| line.contains(label))
+    });
+    let values: Vec<u64> = series.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    assert!(!values.is_empty(), "{name} {labels:?} is not in:\n{text}");
+    values.iter().sum()
 }
 
-fn requests(outcome: &str) -> String {
-    format!("portcullis_requests_total{{outcome=\"{outcome}\"}}")
+fn requests(text: &str, outcome: &str) -> u64 {
+    value(text, "portcullis_requests_total", &[&format!("outcome=\"{outcome}\"")])
 }
 
 /// The metrics once so many requests have ended in this way.
@@ -32,7 +38,7 @@ async fn counted(admin: SocketAddr, outcome: &str, wanted: u64) -> RawResponse {
     within("the counter", async {
         loop {
             let metrics = get(admin, "/metrics").await;
-            if value(&metrics.text(), &requests(outcome)) >= wanted {
+            if requests(&metrics.text(), outcome) >= wanted {
                 return metrics;
             }
         }
@@ -61,30 +67,62 @@ async fn the_counters_count() {
     let before = before.text();
     let mut after = String::new();
     for outcome in ["forwarded", "refused", "answered", "failed"] {
-        let wanted = value(&before, &requests(outcome)) + if outcome == "failed" { 2 } else { 1 };
+        let wanted = requests(&before, outcome) + if outcome == "failed" { 2 } else { 1 };
         after = counted(admin, outcome, wanted).await.text();
     }
-    let grown = |line: &str| value(&after, line) - value(&before, line);
     for (outcome, by) in [("forwarded", 1), ("refused", 1), ("answered", 1), ("failed", 2)] {
-        assert_eq!(grown(&requests(outcome)), by, "{outcome}:\n{after}");
+        assert_eq!(requests(&after, outcome) - requests(&before, outcome), by, "{outcome}:\n{after}");
     }
-    for (labels, by) in
-        [("service=\"tokeninfo\",outcome=\"ok\"", 1), ("service=\"tokeninfo\",outcome=\"failed\"", 1)]
-    {
-        assert_eq!(grown(&format!("portcullis_outbound_calls_total{{{labels}}}")), by, "{labels}:\n{after}");
+    let calls = |text: &str, service: &str, outcome: &str| {
+        let labels = [format!("service=\"{service}\""), format!("outcome=\"{outcome}\"")];
+        value(text, "portcullis_outbound_calls_total", &labels.each_ref().map(String::as_str))
+    };
+    for outcome in ["ok", "failed"] {
+        let grown = calls(&after, "tokeninfo", outcome) - calls(&before, "tokeninfo", outcome);
+        assert_eq!(grown, 1, "{outcome}:\n{after}");
     }
-    assert_eq!(value(&after, "portcullis_outbound_calls_total{service=\"metadata\",outcome=\"ok\"}"), 1);
+    assert_eq!(calls(&after, "metadata", "ok"), 1);
+    let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    assert_eq!(value(&after, "portcullis_build_info", &[&version]), 1);
+    // Ada's token, and the one that Google could not judge.
+    for (result, by) in [("miss", 2), ("hit", 0), ("rejected", 0), ("coalesced", 0), ("throttled", 0)] {
+        let label = format!("result=\"{result}\"");
+        let looks = |text: &str| value(text, "portcullis_token_cache_total", &[&label]);
+        assert_eq!(looks(&after) - looks(&before), by, "{result}:\n{after}");
+    }
     assert_eq!(
-        value(&after, &format!("portcullis_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))),
+        value(&after, "portcullis_refusals_total", &["code=\"unauthenticated\"", "location=\"/\""]),
         1
     );
     assert!(!after.contains(&token) && !after.contains("ada@"), "no identity is a label");
     for line in after.lines().filter(|line| !line.starts_with('#')) {
         assert!(
-            line.starts_with("portcullis_") && line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(),
+            (line.starts_with("portcullis_") || line.starts_with("process_"))
+                && line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(),
             "{line}"
         );
     }
+}
+
+#[tokio::test]
+async fn open_connections_are_counted() {
+    let (world, admin) = with_admin(Vec::new());
+    world.warm().await;
+    eventually("the operators' listener", || std::net::TcpStream::connect(admin).is_ok()).await;
+    let open = |wanted: u64| async move {
+        within(&format!("{wanted} connections"), async {
+            while value(&get(admin, "/metrics").await.text(), "portcullis_connections", &[]) != wanted {}
+        })
+        .await;
+    };
+    open(0).await;
+    let connect = || std::net::TcpStream::connect(world.gateway.address()).unwrap();
+    let (one, two) = (connect(), connect());
+    open(2).await;
+    drop(one);
+    open(1).await;
+    drop(two);
+    open(0).await;
 }
 
 #[tokio::test]
