@@ -32,7 +32,7 @@ const PARTS: [(&str, &[&str]); 15] = [
     ("main", &["adapt", "app", "config", "dev", "gate", "wal"]),
 ];
 /// What may be named only below these paths.
-const PLACES: [(&str, &[&str]); 11] = [
+const PLACES: [(&str, &[&str]); 13] = [
     ("pingora::", &["src/proxy/", "src/app.rs", "src/admin.rs"]),
     ("pingora_proxy", &["src/proxy/", "src/app.rs"]),
     ("pingora_memory_cache", &["src/identity/cache.rs", "src/identity/flood.rs", "src/identity/verified.rs"]),
@@ -42,6 +42,8 @@ const PLACES: [(&str, &[&str]); 11] = [
     ("env_logger", &["src/telemetry/logger.rs"]),
     ("askama", &["src/pages.rs", "src/dev/"]),
     ("axum", &["src/dev/"]),
+    ("redb::", &["src/wal/disk/"]),
+    ("indicatif", &["src/wal/console/"]),
     ("SystemTime", &["src/time.rs", "src/telemetry/logger.rs"]),
     // A task outlives whoever started it: each of these ends by itself.
     ("tokio::spawn", &["src/identity/jwks.rs", "src/mint/mod.rs", "src/proxy/peer.rs", "src/dev/"]),
