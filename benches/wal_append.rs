@@ -21,6 +21,10 @@ use portcullis::wal::disk::Disk;
 use portcullis::wal::{Entry, EntryId, Recorded, Wal as _};
 use tokio::runtime::Runtime;
 
+/// The gateway's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BODY: usize = 1024;
 const WRITERS: [u64; 3] = [1, 8, 64];
 

@@ -43,7 +43,7 @@ const PARTS: [(&str, &[&str]); 15] = [
     ("main", &["adapt", "app", "config", "dev", "gate", "wal"]),
 ];
 /// What may be named only below these paths.
-const PLACES: [(&str, &[&str]); 16] = [
+const PLACES: [(&str, &[&str]); 18] = [
     ("pingora::", &["src/proxy/", "src/app", "src/admin.rs"]),
     ("pingora_proxy", &["src/proxy/", "src/app.rs"]),
     ("pingora_load_balancing", &["src/proxy/health.rs"]),
@@ -58,6 +58,8 @@ const PLACES: [(&str, &[&str]); 16] = [
     ("axum", &["src/dev/"]),
     ("jaq_", &["src/adapt/"]),
     ("tokio::process", &["src/adapt/pool.rs"]),
+    ("redb::", &["src/wal/disk/"]),
+    ("indicatif", &["src/wal/console/"]),
     ("SystemTime", &["src/time.rs", "src/telemetry/logger.rs"]),
     // A task outlives whoever started it: each of these ends by itself.
     (
