@@ -35,6 +35,7 @@ lint: ## Format, Clippy, documentation, licences, Terraform, and every configura
 	@set -e; for file in conf/*.yaml; do \
 		GOOGLE_CLIENT_ID=1-a.apps.googleusercontent.com ZAPIER_CLIENT_ID=2-b.apps.googleusercontent.com \
 		PUBLIC_URL=https://gw.example.com UPSTREAM_URL=https://up.example.com AUTHORIZED_DOMAIN=example.com \
+		GOOGLE_CLOUD_PROJECT=example PARTNER_SECRET=secret \
 		$(CARGO) run --locked --quiet -- check --config $$file; done
 	@.ci/terraform
 
