@@ -76,6 +76,32 @@ fn what_was_acknowledged_survives_sigkill() {
     gateway.ends();
 }
 
+/// Deliveries end at the last moment, and are noted all the same.
+#[test]
+fn a_gateway_that_is_stopped_delivers_nothing_twice() {
+    let mut random = Random::chosen("sigterm");
+    let ledger = Ledger::new();
+    let upstream = Upstream::start(&ledger, random.fork(), Mood::Slow);
+    let setup = Setup::new(&upstream);
+    let senders = Senders::start(2, &setup, &ledger, &mut random, small_or_large);
+    for _ in 0..5 {
+        let mut gateway = Gateway::start(&setup);
+        gateway.is_ready();
+        ledger.more(20 + random.below(20), |counts| counts.delivered);
+        gateway.ends();
+    }
+    let mut gateway = Gateway::start(&setup);
+    gateway.is_ready();
+    ledger.more(20, |counts| counts.delivered);
+    senders.stop();
+    upstream.set(Mood::Moody);
+    gateway.drains(&ledger);
+    let counts = ledger.examine();
+    eprintln!("stopped five times: {counts}");
+    assert_eq!(counts.duplicates, 0, "{counts}");
+    gateway.ends();
+}
+
 /// Mostly small, but up to 64 KiB, and now and then nothing at all.
 fn small_or_large(random: &mut Random) -> usize {
     let most = 65_536 >> random.below(8);

@@ -81,7 +81,7 @@ locations:
 
 /// Below the ports that the system gives to clients, so that none of them has it between two gateways.
 fn free_address() -> SocketAddr {
-    let mut random = Random::chosen("port");
+    let mut random = Random::new("port");
     loop {
         let port = 20_000 + u16::try_from(random.below(10_000)).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -160,12 +160,11 @@ impl<'a> Gateway<'a> {
         self.until("empty its log", |gateway| gateway.setup.listed().is_empty());
     }
 
-    /// SIGTERM. It ends by itself, has not panicked, and its log is as empty as it was.
+    /// SIGTERM. It ends by itself, and has not panicked.
     pub(crate) fn ends(mut self) {
         kill(Pid::from_raw(self.pid()), Signal::SIGTERM).unwrap();
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}: {}", self.setup.last_words());
-        assert_eq!(self.setup.listed(), "", "what had left the log was there again");
         assert!(!self.setup.output().contains("panicked"), "{}", self.setup.output());
     }
 }

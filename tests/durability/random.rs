@@ -6,12 +6,17 @@ use std::hash::{BuildHasher as _, RandomState};
 pub(crate) struct Random(u64);
 
 impl Random {
+    /// One that nobody chose.
+    pub(crate) fn new(what: &str) -> Self {
+        Self(RandomState::new().hash_one(what))
+    }
+
     /// With the seed that the environment names, else a new one, which is printed.
     pub(crate) fn chosen(test: &str) -> Self {
-        let seed = std::env::var("PORTCULLIS_SEED")
-            .map_or_else(|_| RandomState::new().hash_one(test), |text| text.parse().unwrap());
-        eprintln!("{test}: PORTCULLIS_SEED={seed}");
-        Self(seed)
+        let named = std::env::var("PORTCULLIS_SEED").ok();
+        let random = named.map_or_else(|| Self::new(test), |text| Self(text.parse().unwrap()));
+        eprintln!("{test}: PORTCULLIS_SEED={}", random.0);
+        random
     }
 
     /// Another, that goes its own way.

@@ -125,8 +125,10 @@ fn post(line: &mut Line, message: Message, ledger: &Ledger) -> Option<Message> {
             ledger.wrong(format!("{key} was answered: {}", answer.head));
             None
         }
-        Err(_) => {
-            ledger.unanswered();
+        Err(error) => {
+            if error.kind() != io::ErrorKind::ConnectionRefused {
+                ledger.unanswered();
+            }
             Some(message)
         }
     }

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::ledger::Ledger;
 use super::random::Random;
@@ -14,6 +15,8 @@ use super::random::Random;
 pub(crate) enum Mood {
     /// Takes it; one in fifty gets 503, and one in fifty is hung up on.
     Moody,
+    /// Takes it, after up to half a second.
+    Slow,
     /// Answers 503.
     Busy,
 }
@@ -64,9 +67,14 @@ impl Shared {
             let Some((key, 1..)) = header("idempotency-key").zip(attempt) else {
                 return self.ledger.wrong(format!("a delivery without name or attempt: {head}"));
             };
-            let roll = self.random.lock().unwrap().below(50);
-            let busy = self.mood.load(Ordering::SeqCst) == Mood::Busy as u8 || roll == 0;
-            let hangs_up = !busy && roll == 1;
+            let roll = self.random.lock().unwrap().below(500);
+            let mood = self.mood.load(Ordering::SeqCst);
+            let moody = mood == Mood::Moody as u8;
+            let busy = mood == Mood::Busy as u8 || moody && roll < 10;
+            let hangs_up = moody && (10..20).contains(&roll);
+            if mood == Mood::Slow as u8 {
+                std::thread::sleep(Duration::from_millis(roll));
+            }
             self.ledger.arrives(&key, &body, !busy && !hangs_up);
             if hangs_up {
                 return;
