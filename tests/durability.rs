@@ -7,8 +7,6 @@
 //! `PORTCULLIS_KILLS` says how often the gateway is killed (20), `PORTCULLIS_SEED` repeats a former run's choices.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::disallowed_methods,

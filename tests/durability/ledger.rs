@@ -21,7 +21,7 @@ struct Fate {
 /// Sums.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
-    /// Messages that were sent at least once.
+    /// Messages that somebody tried to send at least once.
     pub(crate) sent: u64,
     /// Those that got a 2xx.
     pub(crate) acknowledged: u64,
