@@ -42,9 +42,20 @@ pub(crate) fn started<T: Send + 'static>(start: impl Future<Output = T> + Send +
     receiver.recv_timeout(PATIENCE).unwrap()
 }
 
+/// Runs something that starts tasks, on the fixtures' runtime.
+pub(crate) fn entered<T>(start: impl FnOnce() -> T) -> T {
+    let _entered = RUNTIME.enter();
+    start()
+}
+
 /// Turns a blocking standard listener into one of the fixtures' runtime.
 pub(crate) fn listen() -> (std::net::SocketAddr, tokio::net::TcpListener) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listen_at(0)
+}
+
+/// The same on a port of its own.
+pub(crate) fn listen_at(port: u16) -> (std::net::SocketAddr, tokio::net::TcpListener) {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let _entered = RUNTIME.enter();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -77,7 +77,15 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Listens on a free port and answers 200 with JSON until told otherwise.
     pub(crate) fn start() -> Self {
-        let (address, listener) = background::listen();
+        Self::on_listener(background::listen())
+    }
+
+    /// Listens on this port of the loopback address.
+    pub(crate) fn at(port: u16) -> Self {
+        Self::on_listener(background::listen_at(port))
+    }
+
+    fn on_listener((address, listener): (SocketAddr, TcpListener)) -> Self {
         let shared = Arc::new(Shared::default());
         let accepting = Arc::clone(&shared);
         let task = background::spawn(async move {
