@@ -41,6 +41,11 @@ pub trait Wal: Send + Sync {
     /// No upstream will take it: it becomes a dead letter, with the reason.
     async fn bury(&self, delivery: &Delivery, reason: &str) -> Result<(), WalError>;
 
+    /// Returns when all that was said of deliveries so far is durable.
+    async fn flush(&self) -> Result<(), WalError> {
+        Ok(())
+    }
+
     /// Its figures, at any time and without waiting. Nothing where others count.
     fn stats(&self) -> Option<Stats> {
         None

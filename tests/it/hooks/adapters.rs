@@ -135,7 +135,8 @@ async fn a_program_sees_the_request_but_no_credential() {
 #[tokio::test]
 async fn a_program_that_is_wrong_ends_the_start() {
     for (program, part) in [(".json |", "adapt"), ("nothing_like_it", "nothing_like_it"), ("input", "input")] {
-        let gateway = plan(DISK, &[&adapted("/in", program)]).launch().gateway;
+        let world = plan(DISK, &[&adapted("/in", program)]).launch();
+        let gateway = &world.gateway;
         let (code, _) = gateway.wait();
         assert_eq!(code, 2, "{program}: {}", gateway.output());
         assert!(gateway.output().contains(part), "{program}: {}", gateway.output());
