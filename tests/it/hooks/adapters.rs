@@ -117,7 +117,10 @@ async fn a_program_sees_the_request_but_no_credential() {
     kept(world.client().post("/api/x?a=1&a=2&b=%20", "hi").bearer(&token).header("x-own", "v")).await;
     world.upstream.received(1).await;
     let seen: serde_json::Value = serde_json::from_slice(world.upstream.only().body()).unwrap();
-    assert_eq!((&seen["method"], &seen["path"], &seen["text"]), (&"POST".into(), &"/api/x".into(), &"hi".into()));
+    assert_eq!(
+        (&seen["method"], &seen["path"], &seen["text"]),
+        (&"POST".into(), &"/api/x".into(), &"hi".into())
+    );
     assert_eq!(seen["query"], serde_json::json!({"a": ["1", "2"], "b": " "}));
     assert_eq!(seen["headers"]["x-own"], "v");
     for name in ["authorization", "cookie", "x-serverless-authorization", "proxy-authorization"] {
@@ -134,7 +137,8 @@ async fn a_program_sees_the_request_but_no_credential() {
 
 #[tokio::test]
 async fn a_program_that_is_wrong_ends_the_start() {
-    for (program, part) in [(".json |", "adapt"), ("nothing_like_it", "nothing_like_it"), ("input", "input")] {
+    for (program, part) in [(".json |", "adapt"), ("nothing_like_it", "nothing_like_it"), ("input", "input")]
+    {
         let world = plan(DISK, &[&adapted("/in", program)]).launch();
         let gateway = &world.gateway;
         let (code, _) = gateway.wait();

@@ -87,10 +87,8 @@ async fn an_entry_that_waits_is_delivered_now_and_one_that_is_dropped_never() {
         Some("1") => Answer::new(503, "").header("Retry-After", "3000"),
         _ => Answer::new(200, ""),
     });
-    let (wanted, unwanted) = (
-        kept(github(&world, "/in/wanted", "x")).await,
-        kept(github(&world, "/in/unwanted", "x")).await,
-    );
+    let (wanted, unwanted) =
+        (kept(github(&world, "/in/wanted", "x")).await, kept(github(&world, "/in/unwanted", "x")).await);
     let both_failed = || entries(&world, &[]).iter().all(|entry| entry["attempts"] == 1);
     crate::harness::background::eventually("both attempts", both_failed).await;
     assert_eq!(wal(&world, &["drop", &unwanted, "--yes"]).0, 0);

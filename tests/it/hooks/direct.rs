@@ -54,7 +54,8 @@ async fn the_sender_gets_what_the_upstream_answers() {
 #[tokio::test]
 async fn nothing_is_delivered_without_a_good_signature() {
     let world = world(&[direct("/in", "")]);
-    let call = world.client().post("/in", "{}").header("x-hub-signature-256", &format!("sha256={}", "0".repeat(64)));
+    let call =
+        world.client().post("/in", "{}").header("x-hub-signature-256", &format!("sha256={}", "0".repeat(64)));
     assert_refused(&call.send().await, 403, "bad_signature");
     assert_refused(&world.client().post("/in", "{}").send().await, 403, "bad_signature");
     world.upstream.assert_untouched();
@@ -66,7 +67,12 @@ async fn an_upstream_that_fails_is_asked_once_and_the_sender_knows() {
     let rows: [(&str, fn() -> Answer, u16, &str); 5] = [
         ("reset", || Answer::Steps(vec![Step::Reset]), 502, "upstream_unreachable"),
         ("noise", || Answer::raw("220 mail\r\n"), 502, "upstream_unreachable"),
-        ("half", || Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), 502, "upstream_unreachable"),
+        (
+            "half",
+            || Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
+            502,
+            "upstream_unreachable",
+        ),
         ("stall", || Answer::Steps(vec![Step::Stall]), 504, "upstream_timeout"),
         (
             "front door",
@@ -131,4 +137,19 @@ async fn an_adapter_stands_before_a_service_that_people_call() {
     let email = request.headers().all("x-goog-authenticated-user-email");
     assert_eq!(email, ["accounts.google.com:ada@example.com"]);
     assert_eq!(request.headers().all("x-goog-authenticated-user-id").len(), 1);
+}
+
+#[tokio::test]
+async fn answers_pass_as_they_came_up_to_a_limit() {
+    let world = world(&[direct("/in", "")]);
+    let packed = super::fidelity::gzip(b"{\"a\":1}");
+    let answer = packed.clone();
+    world.upstream.on("/in", move |_| Answer::new(200, answer.clone()).header("Content-Encoding", "gzip"));
+    let response = github(&world, "/in", "{}").send().await;
+    assert_eq!((&*response.body, response.header("content-encoding")), (&*packed, Some("gzip")));
+    world.upstream.on("/in", |_| Answer::chunked("text/plain", &["one ", "two"], None));
+    assert_eq!(github(&world, "/in", "{}").send().await.text(), "one two");
+    world.upstream.on("/in", |_| Answer::new(200, vec![b'x'; 11 << 20]));
+    let response = github(&world, "/in", "{}").send().await;
+    assert_eq!((response.status.as_u16(), response.code()), (502, "upstream_unreachable".to_owned()));
 }

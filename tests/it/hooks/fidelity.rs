@@ -76,7 +76,11 @@ async fn bodies_of_every_kind_arrive_as_they_were_sent() {
 async fn path_and_query_arrive_as_they_were_sent() {
     let world = world(
         DISK,
-        &[hook("/in", ""), hook("/from/", ", rewrite: /to/"), hook("'= /one'", ", rewrite: /engine-rest/signal")],
+        &[
+            hook("/in", ""),
+            hook("/from/", ", rewrite: /to/"),
+            hook("'= /one'", ", rewrite: /engine-rest/signal"),
+        ],
     );
     for (sent, arrives) in [
         ("/in?", "/in?"),
@@ -99,8 +103,7 @@ async fn path_and_query_arrive_as_they_were_sent() {
 
 #[tokio::test]
 async fn kept_headers_arrive_repeated_and_in_order_and_no_others_do() {
-    let world =
-        world(DISK, &[hook("/in", ", playback: { keep: [X-GitHub-Event, X-Odd, Accept-Language] }")]);
+    let world = world(DISK, &[hook("/in", ", playback: { keep: [X-GitHub-Event, X-Odd, Accept-Language] }")]);
     let lines = b"X-GitHub-Event: push\r\nX-Odd: 1\r\nX-Odd: \xe4\xff 2\r\nx-odd: 1\r\nAccept-Language: de, en;q=0.5\r\n\
         X-Other: dropped\r\nAuthorization: Bearer sender\r\nCookie: a=b\r\nX-Forwarded-For: 10.9.9.9\r\n\
         X-Goog-Authenticated-User-Email: accounts.google.com:ceo@example.com\r\nX-Portcullis-Attempt: 99\r\n\
@@ -192,4 +195,37 @@ async fn each_upstream_gets_a_token_of_its_own() {
     assert_eq!(of("/two").header("x-serverless-authorization"), None);
     let three = of("/three");
     assert_eq!((three.header("authorization"), three.header("x-serverless-authorization")), (None, None));
+}
+
+#[tokio::test]
+async fn however_a_request_is_framed_the_message_is_the_same() {
+    let world = world(DISK, &[hook("/in", "")]);
+    let body: Vec<u8> = (0..=255).cycle().take(200_000).collect();
+    let signature = hex(&tag(canary::secret(), &[&body]));
+    let line = format!("sha256={signature}");
+    let h2 = crate::harness::http::Client::h2(world.gateway.address());
+    kept(h2.post("/in/h2?a=1", body.clone()).header("x-hub-signature-256", &line)).await;
+    let mut chunked = raw::Raw::connect(world.gateway.address()).await;
+    let head = format!("POST /in/chunked HTTP/1.1\r\nHost: gw\r\nX-Hub-Signature-256: {line}\r\n");
+    chunked.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n")).await;
+    for chunk in body.chunks(7919) {
+        chunked.send(format!("{:x}\r\n", chunk.len())).await;
+        chunked.send(chunk).await;
+        chunked.send("\r\n").await;
+    }
+    chunked.send("0\r\n\r\n").await;
+    assert_eq!(chunked.response().await.status, 200);
+    let mut polite = raw::Raw::connect(world.gateway.address()).await;
+    let head = head.replace("/in/chunked", "/in/polite");
+    polite.send(format!("{head}Expect: 100-continue\r\nContent-Length: {}\r\n\r\n", body.len())).await;
+    assert_eq!(polite.response().await.status, 100);
+    polite.send(&body).await;
+    assert_eq!(polite.response().await.status, 200);
+    delivered(&world).await;
+    let requests = world.upstream.requests();
+    assert_eq!(requests.len(), 3);
+    for request in requests {
+        assert_eq!(request.body(), body, "{}", request.line());
+        assert_eq!(request.header("content-length"), Some(body.len().to_string()), "{}", request.line());
+    }
 }

@@ -181,19 +181,43 @@ async fn only_the_push_subscription_calls_the_playback_endpoint() {
     let now = super::kit::unix_now();
     let rows: Vec<(&str, String)> = vec![
         ("another service", push_token(&world, |claims| claims["aud"] = json!("https://other.example"))),
-        ("the endpoint's URL", push_token(&world, |claims| claims["aud"] = json!(format!("{PUBLIC_URL}{PLAYBACK}")))),
-        ("our client", push_token(&world, |claims| claims["aud"] = json!(portcullis::dev::google::CLIENT_ID))),
+        (
+            "the endpoint's URL",
+            push_token(&world, |claims| claims["aud"] = json!(format!("{PUBLIC_URL}{PLAYBACK}"))),
+        ),
+        (
+            "our client",
+            push_token(&world, |claims| claims["aud"] = json!(portcullis::dev::google::CLIENT_ID)),
+        ),
         ("a list", push_token(&world, |claims| claims["aud"] = json!([PUBLIC_URL, "https://other.example"]))),
         ("no audience", push_token(&world, |claims| claims["aud"] = Value::Null)),
-        ("a longer audience", push_token(&world, |claims| claims["aud"] = json!(format!("{PUBLIC_URL}.evil.example")))),
+        (
+            "a longer audience",
+            push_token(&world, |claims| claims["aud"] = json!(format!("{PUBLIC_URL}.evil.example"))),
+        ),
         ("another account", world.google.issue_id_token(&robot(), None)),
         ("no e-mail", push_token(&world, |claims| claims["email"] = Value::Null)),
-        ("a similar e-mail", push_token(&world, |claims| claims["email"] = json!("gateway@example-project.iam.gserviceaccount.com.evil.example"))),
+        (
+            "a similar e-mail",
+            push_token(&world, |claims| {
+                claims["email"] = json!("gateway@example-project.iam.gserviceaccount.com.evil.example")
+            }),
+        ),
         ("an unverified e-mail", push_token(&world, |claims| claims["email_verified"] = json!(false))),
         ("nothing about the e-mail", push_token(&world, |claims| claims["email_verified"] = Value::Null)),
         ("verified in words", push_token(&world, |claims| claims["email_verified"] = json!("false"))),
-        ("expired", push_token(&world, |claims| (claims["iat"], claims["exp"]) = (json!(now - 7200), json!(now - 3600)))),
-        ("from the future", push_token(&world, |claims| (claims["iat"], claims["exp"]) = (json!(now + 7200), json!(now + 9000)))),
+        (
+            "expired",
+            push_token(&world, |claims| {
+                (claims["iat"], claims["exp"]) = (json!(now - 7200), json!(now - 3600))
+            }),
+        ),
+        (
+            "from the future",
+            push_token(&world, |claims| {
+                (claims["iat"], claims["exp"]) = (json!(now + 7200), json!(now + 9000))
+            }),
+        ),
         ("no expiry", push_token(&world, |claims| claims["exp"] = Value::Null)),
         ("another issuer", push_token(&world, |claims| claims["iss"] = json!("https://evil.example"))),
         ("a person", world.id_token("ada@example.com", |_| {})),
@@ -210,8 +234,11 @@ async fn only_the_push_subscription_calls_the_playback_endpoint() {
         }),
         ("alg none", {
             use base64::Engine as _;
-            let part = |value: &Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
-            let claims = world.google.claims(world.google.account(portcullis::dev::google::GATEWAY).unwrap(), PUBLIC_URL);
+            let part =
+                |value: &Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
+            let claims = world
+                .google
+                .claims(world.google.account(portcullis::dev::google::GATEWAY).unwrap(), PUBLIC_URL);
             format!("{}.{}.", part(&json!({"alg": "none", "typ": "JWT"})), part(&claims))
         }),
         ("nonsense", "x".to_owned()),
@@ -227,7 +254,9 @@ async fn only_the_push_subscription_calls_the_playback_endpoint() {
     table.refused("nothing", bare(), 403, "push_refused").await;
     let good = push_token(&world, |_| {});
     table.refused("in a cookie", bare().session(&good), 403, "push_refused").await;
-    table.refused("as basic", bare().header("authorization", &format!("Basic {good}")), 403, "push_refused").await;
+    table
+        .refused("as basic", bare().header("authorization", &format!("Basic {good}")), 403, "push_refused")
+        .await;
     let aside = bare().header("x-serverless-authorization", &format!("Bearer {good}"));
     table.refused("in the other header", aside, 403, "push_refused").await;
     table.refused("GET", world.client().get(PLAYBACK).bearer(&good), 405, "method_not_allowed").await;
@@ -252,8 +281,15 @@ async fn another_project_s_subscription_is_refused_for_its_token() {
     .into_iter()
     .enumerate()
     {
-        let (topic, name) = (format!("projects/evil-project/topics/t{number}"), format!("projects/evil-project/subscriptions/s{number}"));
-        let push = PushSpec { endpoint: endpoint.clone(), account: account.to_owned(), audience: audience.to_owned() };
+        let (topic, name) = (
+            format!("projects/evil-project/topics/t{number}"),
+            format!("projects/evil-project/subscriptions/s{number}"),
+        );
+        let push = PushSpec {
+            endpoint: endpoint.clone(),
+            account: account.to_owned(),
+            audience: audience.to_owned(),
+        };
         let backoff = Some((Duration::from_millis(10), Duration::from_millis(10)));
         subscribe(&world, &name, SubscriptionSpec { backoff, ..SubscriptionSpec::push(&topic, push) });
         world.google.publish(&topic, &entry(|_| {}, b"forged"), &[]);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::harness::background::{self, entered, eventually};
 use crate::harness::canary;
 use crate::harness::http::{Call, Response};
-use crate::harness::world::{Plan, PUBLIC_URL, World};
+use crate::harness::world::{PUBLIC_URL, Plan, World};
 
 /// A log on disk that tries again quickly.
 pub(crate) const DISK: &str = "wal: { disk: { directory: wal }, retry: { first: 1s, longest: 1s } }\n";

@@ -2,10 +2,12 @@
 
 mod adapters;
 mod bodies;
+mod camunda;
+mod canary;
 mod console;
 mod direct;
-mod forged;
 mod fidelity;
+mod forged;
 mod kit;
 mod order;
 mod outage;
@@ -13,7 +15,9 @@ mod poison;
 mod publish;
 mod pull;
 mod push;
+mod python;
 mod replay;
 mod restart;
 mod schemes;
+mod secrets;
 mod statuses;

@@ -85,7 +85,9 @@ async fn without_a_topic_for_dead_letters_poison_is_logged_and_gone() {
     drained(&world).await;
     assert_eq!(world.google.push_counters(SUBSCRIPTION).sent, 2);
     world.gateway.says("because there is no dead-letter topic: it has no line of JSON");
-    world.gateway.says("because there is no dead-letter topic: the configuration has no location of this name");
+    world
+        .gateway
+        .says("because there is no dead-letter topic: the configuration has no location of this name");
     assert!(!world.gateway.output().contains("canary of a body"));
     world.upstream.assert_untouched();
 }
@@ -152,6 +154,18 @@ async fn what_is_no_push_at_all_is_refused() {
     }
     assert_eq!(world.upstream.requests()[0].header("x-portcullis-attempt").as_deref(), Some("7"));
     assert_eq!(world.upstream.count(), 3);
+}
+
+#[tokio::test]
+async fn the_largest_message_of_pub_sub_is_poison_like_any_other() {
+    let world = pushed_world(&[hook("/in", "")]);
+    // The limit counts bytes, and a push brings them in Base64.
+    world.google.publish(TOPIC, &vec![b'x'; 10_000_000], &[("a", "b")]);
+    world.google.publish(TOPIC, &entry(|_| {}, &vec![b'x'; 9_999_000]), &[]);
+    drained(&world).await;
+    assert_eq!(world.google.push_counters(SUBSCRIPTION).sent, 2);
+    assert_eq!(world.google.messages(DEAD).len(), 1);
+    assert_eq!(world.upstream.only().body().len(), 9_999_000);
 }
 
 #[tokio::test]

@@ -47,7 +47,11 @@ async fn nothing_is_acknowledged_that_pub_sub_has_not_confirmed() {
     for (name, fault) in faults {
         world.google.fail(Endpoint::Publish, fault);
         let response = github(&world, "/in", "{}").send().await;
-        assert_eq!((response.status.as_u16(), response.code()), (503, "wal_unavailable".to_owned()), "{name}");
+        assert_eq!(
+            (response.status.as_u16(), response.code()),
+            (503, "wal_unavailable".to_owned()),
+            "{name}"
+        );
         assert!(response.header("retry-after").is_some(), "{name}");
         assert_eq!(response.header("x-portcullis-entry"), None, "{name}");
     }
@@ -146,12 +150,16 @@ async fn the_entry_holds_all_and_the_attributes_little() {
     let id = kept(github(&world, "/in/x?q=1", "secret of the sender")).await;
     let message = world.google.messages(TOPIC).remove(0);
     assert_eq!(message.ordering_key, "");
-    let attributes: Vec<_> = message.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let attributes: Vec<_> =
+        message.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(attributes, [("portcullis-entry", id.as_str()), ("portcullis-location", "/in")]);
     let (line, body) = message.data.split_at(message.data.iter().position(|byte| *byte == b'\n').unwrap());
     assert_eq!(&body[1..], b"secret of the sender");
     let line: serde_json::Value = serde_json::from_slice(line).unwrap();
-    assert_eq!((&line["path"], &line["query"], &line["method"]), (&"/in/x".into(), &"q=1".into(), &"POST".into()));
+    assert_eq!(
+        (&line["path"], &line["query"], &line["method"]),
+        (&"/in/x".into(), &"q=1".into(), &"POST".into())
+    );
     assert!(!line.to_string().contains("http"), "an entry names no URL: {line}");
     kept(github(&world, "/ordered", "x").header("x-github-event", "push")).await;
     kept(github(&world, "/ordered", "y")).await;

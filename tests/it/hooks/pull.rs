@@ -8,9 +8,7 @@ use portcullis::dev::google::{Endpoint, SubscriptionSpec};
 use serde_json::json;
 
 use super::forged::entry;
-use super::kit::{
-    DEAD, PULLED, SUBSCRIPTION, TOPIC, drained, github, hook, kept, status, subscribe, world,
-};
+use super::kit::{DEAD, PULLED, SUBSCRIPTION, TOPIC, drained, github, hook, kept, status, subscribe, world};
 use crate::harness::answer::Answer;
 use crate::harness::background::eventually;
 use crate::harness::world::World;

@@ -9,8 +9,8 @@ use nix::sys::signal::Signal;
 use portcullis::dev::google::{Endpoint, SubscriptionSpec};
 
 use super::kit::{
-    DEAD, PUSHED, SUBSCRIPTION, TOPIC, drained, github, hook, kept, push_subscription, pushed_world,
-    status, subscribe, world,
+    DEAD, PUSHED, SUBSCRIPTION, TOPIC, drained, github, hook, kept, push_subscription, pushed_world, status,
+    subscribe, world,
 };
 use crate::harness::answer::{Answer, Step};
 use crate::harness::background::eventually;
@@ -219,7 +219,8 @@ async fn an_upstream_that_is_silent_gets_it_again() {
 
 #[tokio::test]
 async fn without_a_token_for_the_upstream_it_is_tried_again() {
-    let mut plan = super::kit::plan(PUSHED, &[&hook("/in", ""), &hook("/late", "").replace(": up", ": late")]);
+    let mut plan =
+        super::kit::plan(PUSHED, &[&hook("/in", ""), &hook("/late", "").replace(": up", ": late")]);
     let late = crate::harness::upstream::Upstream::start();
     plan.upstreams = format!("  late: {{ url: \"{}\", audience: 'https://late.example' }}\n", late.url());
     let world = plan.start();

@@ -51,10 +51,18 @@ async fn a_time_outside_of_the_window_is_refused() {
         crate::harness::canary::secret(),
         &[b"v0:", now.as_bytes(), b":a=1"],
     ));
-    let missing = || world.client().post("/in", "a=1").header("x-slack-signature", &format!("v0={signature}"));
+    let missing =
+        || world.client().post("/in", "a=1").header("x-slack-signature", &format!("v0={signature}"));
     table.refused("missing", missing(), 403, "bad_signature").await;
     let other = (unix_now() - 5).to_string();
-    table.refused("not the signed one", missing().header("x-slack-request-timestamp", &other), 403, "bad_signature").await;
+    table
+        .refused(
+            "not the signed one",
+            missing().header("x-slack-request-timestamp", &other),
+            403,
+            "bad_signature",
+        )
+        .await;
     let unsigned = world.client().post("/in", "a=1").header("x-slack-request-timestamp", &now);
     table.refused("no signature", unsigned, 403, "bad_signature").await;
     table.refused("nothing at all", world.client().post("/in", "a=1"), 403, "bad_signature").await;
@@ -107,7 +115,8 @@ async fn a_replay_inside_of_the_window_is_one_entry() {
 #[tokio::test]
 async fn slack_s_own_retries_of_an_event_are_one_entry() {
     let world = world();
-    let event = json!({"type": "event_callback", "event_id": "Ev0PV52K25", "event": {"type": "message"}}).to_string();
+    let event =
+        json!({"type": "event_callback", "event_id": "Ev0PV52K25", "event": {"type": "message"}}).to_string();
     let now = unix_now();
     let first = kept(slack_at(&world, "/in", &event, &(now - 100).to_string())).await;
     for (number, reason) in ["http_timeout", "connection_failed", "http_error"].into_iter().enumerate() {
@@ -126,7 +135,8 @@ async fn at_once_and_again_is_one_entry() {
     let world = world();
     let now = unix_now().to_string();
     let calls = (0..20).map(|_| kept(slack_at(&world, "/in", "a=1", &now)));
-    let ids: std::collections::BTreeSet<_> = futures_util::future::join_all(calls).await.into_iter().collect();
+    let ids: std::collections::BTreeSet<_> =
+        futures_util::future::join_all(calls).await.into_iter().collect();
     assert_eq!(ids.len(), 1);
     kept(slack_at(&world, "/in", "a=2", &now)).await;
     delivered(&world).await;

@@ -133,3 +133,33 @@ async fn a_full_log_refuses_keeps_what_it_has_and_takes_more_when_there_is_room(
     assert!(settled.iter().any(|it| it.body() == body(3)));
     assert!(settled.iter().all(|it| it.body() != body(2)), "what was refused is never delivered");
 }
+
+#[tokio::test]
+async fn a_log_that_cannot_be_opened_ends_the_start() {
+    let first = world(DISK, &[hook("/in", "")]);
+    kept(github(&first, "/in", "x")).await;
+    delivered(&first).await;
+    let second = first.gateway.run(&["run", "--config", "portcullis.yaml"]);
+    let said =
+        String::from_utf8_lossy(&second.stderr).into_owned() + &String::from_utf8_lossy(&second.stdout);
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains("in use by another portcullis"), "{said}");
+    // The first one does not mind.
+    kept(github(&first, "/in", "y")).await;
+    delivered(&first).await;
+    first.gateway.signal(Signal::SIGTERM);
+    first.gateway.wait();
+    let log = first.gateway.directory().join("wal/wal.redb");
+    std::fs::write(&log, b"not a database").unwrap();
+    let damaged = first.gateway.run(&["run", "--config", "portcullis.yaml"]);
+    let said =
+        String::from_utf8_lossy(&damaged.stderr).into_owned() + &String::from_utf8_lossy(&damaged.stdout);
+    assert_eq!(damaged.status.code(), Some(1), "{said}");
+    assert!(said.contains("damaged"), "{said}");
+    assert_eq!(std::fs::read(&log).unwrap(), b"not a database", "it is left as it is");
+    std::fs::remove_dir_all(log.parent().unwrap()).unwrap();
+    std::fs::write(first.gateway.directory().join("wal"), "a file").unwrap();
+    let blocked = first.gateway.run(&["run", "--config", "portcullis.yaml"]);
+    assert_eq!(blocked.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&blocked.stderr).contains("cannot be opened"), "{blocked:?}");
+}

@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::kit::{DISK, assert_nothing_kept, assert_refused, delivered, hex, kept, plan, slack, tag, unix_now};
+use super::kit::{
+    DISK, assert_nothing_kept, assert_refused, delivered, hex, kept, plan, slack, tag, unix_now,
+};
 use crate::harness::canary;
 use crate::harness::http::Call;
 use crate::harness::world::World;
@@ -58,7 +60,8 @@ async fn github_s_published_vector_is_good_and_a_changed_one_is_not() {
 #[tokio::test]
 async fn slack_asks_for_its_challenge_and_gets_it_only_when_it_has_signed() {
     let world = plan(DISK, &[&location("/in", "{ slack: { secret: s } }")]).start();
-    let challenge = |text: &str| json!({"type": "url_verification", "challenge": text, "token": "t"}).to_string();
+    let challenge =
+        |text: &str| json!({"type": "url_verification", "challenge": text, "token": "t"}).to_string();
     let html = "<script>alert(1)</script>";
     let mut table = world.table();
     for (name, text) in [("plain", "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"), ("HTML", html)] {
@@ -83,7 +86,8 @@ async fn slack_asks_for_its_challenge_and_gets_it_only_when_it_has_signed() {
     }
     // A check of the certificate comes without a signature, gets nothing and does nothing.
     let form = "application/x-www-form-urlencoded";
-    let response = world.client().post("/in", "ssl_check=1&token=x").header("content-type", form).send().await;
+    let response =
+        world.client().post("/in", "ssl_check=1&token=x").header("content-type", form).send().await;
     assert_eq!((response.status.as_u16(), response.text().as_str()), (200, ""));
     let call = world.client().post("/in", "ssl_check=1&token=x").header("content-type", form);
     let call = call.header("x-slack-request-timestamp", &unix_now().to_string());
@@ -98,7 +102,8 @@ async fn zoom_s_validation_is_answered_with_the_token_signed() {
         let now = unix_now().to_string();
         let signature = tag(secret, &[b"v0:", now.as_bytes(), b":", body.as_bytes()]);
         let call = world.client().post("/in", body.to_owned()).header("x-zm-request-timestamp", &now);
-        call.header("content-type", "application/json").header("x-zm-signature", &format!("v0={}", hex(&signature)))
+        call.header("content-type", "application/json")
+            .header("x-zm-signature", &format!("v0={}", hex(&signature)))
     };
     let body = r#"{"event":"endpoint.url_validation","payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"},"event_ts":1}"#;
     let response = call("xxxxxxxx", body).send().await;

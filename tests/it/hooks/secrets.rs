@@ -114,7 +114,11 @@ async fn wrong_signatures_do_not_cost_a_call_each() {
 async fn a_secret_that_is_not_there_ends_the_start_with_what_to_do() {
     let numbered = "{ secret_manager: projects/123456789012/secrets/signing/versions/7 }";
     let rows: Vec<(&str, Plan, &str)> = vec![
-        ("no secret", Plan { secrets: Vec::new(), ..managed() }, "create projects/123456789012/secrets/signing"),
+        (
+            "no secret",
+            Plan { secrets: Vec::new(), ..managed() },
+            "create projects/123456789012/secrets/signing",
+        ),
         ("no such version", Plan { secrets: vec![(SECRET, value(1))], ..from(numbered) }, "add a version"),
         (
             "no right",
@@ -123,18 +127,27 @@ async fn a_secret_that_is_not_there_ends_the_start_with_what_to_do() {
         ),
         ("empty", Plan { secrets: vec![(SECRET, "\n".to_owned())], ..managed() }, "its value is empty"),
         ("no file", from("{ file: nowhere }"), "nowhere cannot be read"),
-        ("an empty file", Plan { files: vec![("secret", String::new())], ..from("{ file: secret }") }, "empty"),
+        (
+            "an empty file",
+            Plan { files: vec![("secret", String::new())], ..from("{ file: secret }") },
+            "empty",
+        ),
     ];
     for (name, plan, message) in rows {
         let world = plan.launch();
         let (code, _) = world.gateway.wait();
         let output = world.gateway.output();
         assert_eq!(code, 1, "{name}: {output}");
-        assert!(output.contains("the secret s cannot be read") && output.contains(message), "{name}: {output}");
+        assert!(
+            output.contains("the secret s cannot be read") && output.contains(message),
+            "{name}: {output}"
+        );
     }
-    let world = from("{ env: NOT_SET }").launch();
+    // Somebody may have written the value where the name belongs: it is not repeated.
+    let world = from(&format!("{{ env: '{}' }}", canary::secret())).launch();
     assert_eq!(world.gateway.wait().0, 2, "{}", world.gateway.output());
-    assert!(world.gateway.output().contains("NOT_SET"), "{}", world.gateway.output());
+    let said = "secrets.s.env: names an environment variable that is not set";
+    assert!(world.gateway.output().contains(said), "{}", world.gateway.output());
 }
 
 #[tokio::test]

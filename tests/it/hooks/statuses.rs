@@ -66,8 +66,7 @@ async fn each_status_settles_is_tried_again_or_ends_as_a_dead_letter() {
 
 #[tokio::test]
 async fn a_location_says_otherwise_and_a_number_goes_before_its_class() {
-    let more =
-        ", playback: { settle: [409, 302], retry: [4xx, 201, 304], dead_letter: [5xx, 429, 202] }";
+    let more = ", playback: { settle: [409, 302], retry: [4xx, 201, 304], dead_letter: [5xx, 429, 202] }";
     let world = world(DISK, &[hook("/in", more)]);
     judge(
         &world,
