@@ -154,3 +154,35 @@ async fn a_message_of_pub_sub_has_a_limit_of_its_own() {
     let long = "q".repeat(30_000);
     kept(github(&world, &format!("/in?{long}"), vec![b'x'; 7 << 20])).await;
 }
+
+#[tokio::test]
+async fn nobody_s_body_is_read_without_a_signature_or_a_token() {
+    let api = "{ path: /api, access: google, wal: true, upstream: up }".to_owned();
+    let world = world(PUSHED, &[hook("/in", ""), hook("/direct", "").replace("wal: true, ", ""), api]);
+    for (path, status, code) in [
+        ("/in", 403, "bad_signature"),
+        ("/direct", 403, "bad_signature"),
+        ("/api", 401, "unauthenticated"),
+        (super::kit::PLAYBACK, 403, "push_refused"),
+    ] {
+        // The answer comes although the body never does.
+        let mut raw = Raw::connect(world.gateway.address()).await;
+        raw.send(format!("POST {path} HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000000\r\n\r\n")).await;
+        let response = raw.response().await;
+        assert_eq!((response.status, response.code().as_deref()), (status, Some(code)), "{path}");
+    }
+    assert_nothing_published(&world);
+}
+
+#[tokio::test]
+async fn methods_and_paths_are_judged_before_signatures() {
+    let world = world(DISK, &[hook("/in", ", methods: [POST]")]);
+    let mut table = world.table();
+    table.refused("GET", world.client().get("/in"), 405, "method_not_allowed").await;
+    for path in ["/in/../in", "/in/%2e%2e/x", "/in;x", "/in%2Fx", "/in/%5c", "/in//x", "/in/%00"] {
+        table.refused(path, github(&world, path, "{}"), 400, "bad_request").await;
+    }
+    table.finish().await;
+    world.upstream.forget();
+    assert_nothing_kept(&world);
+}

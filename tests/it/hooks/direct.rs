@@ -6,6 +6,9 @@ use crate::harness::glue::minted_for;
 use crate::harness::http::Call;
 use crate::harness::world::{World, closed};
 
+/// A name, what the upstream does, and what the sender gets.
+type Row = (&'static str, fn() -> Answer, u16, &'static str);
+
 fn direct(path: &str, more: &str) -> String {
     hook(path, more).replace("wal: true, ", "")
 }
@@ -64,7 +67,7 @@ async fn nothing_is_delivered_without_a_good_signature() {
 #[tokio::test]
 async fn an_upstream_that_fails_is_asked_once_and_the_sender_knows() {
     let world = world(&[direct("/in", ", timeouts: { connect: 1s, read: 1s, write: 1s }")]);
-    let rows: [(&str, fn() -> Answer, u16, &str); 5] = [
+    let rows: [Row; 5] = [
         ("reset", || Answer::Steps(vec![Step::Reset]), 502, "upstream_unreachable"),
         ("noise", || Answer::raw("220 mail\r\n"), 502, "upstream_unreachable"),
         (

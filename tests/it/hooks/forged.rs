@@ -30,11 +30,8 @@ fn post(world: &World, token: &str) -> Call {
     world.client().post(PLAYBACK, body).header("content-type", "application/json").bearer(token)
 }
 
-#[tokio::test]
-async fn an_entry_chooses_neither_host_nor_a_path_outside_of_its_location() {
-    let evil = Upstream::start();
-    let world = pushed_world(&[hook("/in", ""), hook("/from/", ", rewrite: /to/"), hook("'= /one'", "")]);
-    let host = evil.address();
+/// Entries that lead out of their location, or to somebody else.
+fn elsewhere(host: std::net::SocketAddr) -> Vec<(String, Value)> {
     let mut rows: Vec<(String, Value)> = Vec::new();
     for path in [
         ".evil.com/x".to_owned(),
@@ -82,6 +79,15 @@ async fn an_entry_chooses_neither_host_nor_a_path_outside_of_its_location() {
     rows.push(("before the rewrite".to_owned(), json!({"location": "/from/", "path": "/from/x"})));
     rows.push(("beside the rewrite".to_owned(), json!({"location": "/from/", "path": "/too"})));
     rows.push(("below an exact one".to_owned(), json!({"location": "= /one", "path": "/one/x"})));
+    rows
+}
+
+#[tokio::test]
+async fn an_entry_chooses_neither_host_nor_a_path_outside_of_its_location() {
+    let evil = Upstream::start();
+    let world = pushed_world(&[hook("/in", ""), hook("/from/", ", rewrite: /to/"), hook("'= /one'", "")]);
+    let host = evil.address();
+    let rows = elsewhere(host);
     for (number, (name, change)) in rows.iter().enumerate() {
         let data = entry(
             |line| {
@@ -173,62 +179,63 @@ async fn a_location_that_changed_its_methods_takes_no_old_ones() {
     assert_eq!(world.google.messages(DEAD).len(), 5);
 }
 
-#[tokio::test]
-async fn only_the_push_subscription_calls_the_playback_endpoint() {
-    let world = plan(PUSHED, &[&hook("/in", "")]).start();
-    world.google.create_topic(DEAD);
-    let robot = || world.google.claims(world.google.account(ROBOT).unwrap(), PUBLIC_URL);
+/// Tokens of Google that say something else than the subscription's.
+fn wrong_claims(world: &World) -> Vec<(&'static str, String)> {
     let now = super::kit::unix_now();
-    let rows: Vec<(&str, String)> = vec![
-        ("another service", push_token(&world, |claims| claims["aud"] = json!("https://other.example"))),
+    vec![
+        ("another service", push_token(world, |claims| claims["aud"] = json!("https://other.example"))),
         (
             "the endpoint's URL",
-            push_token(&world, |claims| claims["aud"] = json!(format!("{PUBLIC_URL}{PLAYBACK}"))),
+            push_token(world, |claims| claims["aud"] = json!(format!("{PUBLIC_URL}{PLAYBACK}"))),
         ),
-        (
-            "our client",
-            push_token(&world, |claims| claims["aud"] = json!(portcullis::dev::google::CLIENT_ID)),
-        ),
-        ("a list", push_token(&world, |claims| claims["aud"] = json!([PUBLIC_URL, "https://other.example"]))),
-        ("no audience", push_token(&world, |claims| claims["aud"] = Value::Null)),
+        ("our client", push_token(world, |claims| claims["aud"] = json!(portcullis::dev::google::CLIENT_ID))),
+        ("a list", push_token(world, |claims| claims["aud"] = json!([PUBLIC_URL, "https://other.example"]))),
+        ("no audience", push_token(world, |claims| claims["aud"] = Value::Null)),
         (
             "a longer audience",
-            push_token(&world, |claims| claims["aud"] = json!(format!("{PUBLIC_URL}.evil.example"))),
+            push_token(world, |claims| claims["aud"] = json!(format!("{PUBLIC_URL}.evil.example"))),
         ),
-        ("another account", world.google.issue_id_token(&robot(), None)),
-        ("no e-mail", push_token(&world, |claims| claims["email"] = Value::Null)),
+        ("no e-mail", push_token(world, |claims| claims["email"] = Value::Null)),
         (
             "a similar e-mail",
-            push_token(&world, |claims| {
-                claims["email"] = json!("gateway@example-project.iam.gserviceaccount.com.evil.example")
+            push_token(world, |claims| {
+                claims["email"] = json!("gateway@example-project.iam.gserviceaccount.com.evil.example");
             }),
         ),
-        ("an unverified e-mail", push_token(&world, |claims| claims["email_verified"] = json!(false))),
-        ("nothing about the e-mail", push_token(&world, |claims| claims["email_verified"] = Value::Null)),
-        ("verified in words", push_token(&world, |claims| claims["email_verified"] = json!("false"))),
+        ("an unverified e-mail", push_token(world, |claims| claims["email_verified"] = json!(false))),
+        ("nothing about the e-mail", push_token(world, |claims| claims["email_verified"] = Value::Null)),
+        ("verified in words", push_token(world, |claims| claims["email_verified"] = json!("false"))),
         (
             "expired",
-            push_token(&world, |claims| {
-                (claims["iat"], claims["exp"]) = (json!(now - 7200), json!(now - 3600))
+            push_token(world, |claims| {
+                (claims["iat"], claims["exp"]) = (json!(now - 7200), json!(now - 3600));
             }),
         ),
         (
             "from the future",
-            push_token(&world, |claims| {
-                (claims["iat"], claims["exp"]) = (json!(now + 7200), json!(now + 9000))
+            push_token(world, |claims| {
+                (claims["iat"], claims["exp"]) = (json!(now + 7200), json!(now + 9000));
             }),
         ),
-        ("no expiry", push_token(&world, |claims| claims["exp"] = Value::Null)),
-        ("another issuer", push_token(&world, |claims| claims["iss"] = json!("https://evil.example"))),
+        ("no expiry", push_token(world, |claims| claims["exp"] = Value::Null)),
+        ("another issuer", push_token(world, |claims| claims["iss"] = json!("https://evil.example"))),
+    ]
+}
+
+/// Tokens of somebody else, and of nobody.
+fn wrong_tokens(world: &World) -> Vec<(&'static str, String)> {
+    let robot = || world.google.claims(world.google.account(ROBOT).unwrap(), PUBLIC_URL);
+    vec![
+        ("another account", world.google.issue_id_token(&robot(), None)),
         ("a person", world.id_token("ada@example.com", |_| {})),
         ("an access token", world.access("ada@example.com")),
         ("the robot's access token", world.access(ROBOT)),
         ("no signature", {
-            let token = push_token(&world, |_| {});
+            let token = push_token(world, |_| {});
             format!("{}.", token.rsplit_once('.').unwrap().0)
         }),
         ("another's signature", {
-            let (token, other) = (push_token(&world, |_| {}), world.google.issue_id_token(&robot(), None));
+            let (token, other) = (push_token(world, |_| {}), world.google.issue_id_token(&robot(), None));
             let (head, tail) = (token.rsplit_once('.').unwrap().0, other.rsplit_once('.').unwrap().1);
             format!("{head}.{tail}")
         }),
@@ -242,7 +249,14 @@ async fn only_the_push_subscription_calls_the_playback_endpoint() {
             format!("{}.{}.", part(&json!({"alg": "none", "typ": "JWT"})), part(&claims))
         }),
         ("nonsense", "x".to_owned()),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn only_the_push_subscription_calls_the_playback_endpoint() {
+    let world = plan(PUSHED, &[&hook("/in", "")]).start();
+    world.google.create_topic(DEAD);
+    let rows = [wrong_claims(&world), wrong_tokens(&world)].concat();
     let mut table = world.table();
     for (name, token) in &rows {
         table.refused(name, post(&world, token), 403, "push_refused").await;

@@ -1,12 +1,13 @@
 //! What these tests share: configurations, signed requests, and a look into the log.
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use portcullis::dev::google::{Fault, GATEWAY, PushSpec, SubscriptionSpec};
+use portcullis::time::UnixTime;
 use ring::hmac;
 use serde_json::Value;
 
@@ -71,7 +72,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    UnixTime::now().0
 }
 
 /// Signs as GitHub does, with the canary.

@@ -15,6 +15,9 @@ const RETRIED: [u16; 9] = [408, 425, 429, 500, 501, 502, 503, 504, 599];
 const DEAD: [u16; 19] =
     [300, 301, 302, 303, 304, 305, 307, 308, 400, 401, 402, 403, 404, 405, 409, 410, 413, 422, 451];
 
+/// A path, and what the upstream does there.
+type Broken = (&'static str, fn() -> Answer);
+
 /// Answers `/in/STATUS` with that status the first time, and with 200 after it.
 fn scripted(world: &World, statuses: &[u16]) {
     for status in statuses.iter().copied() {
@@ -136,7 +139,7 @@ async fn an_upstream_that_asks_for_patience_gets_it_and_the_others_do_not_wait()
 #[tokio::test]
 async fn a_broken_upstream_is_tried_again() {
     let world = world(DISK, &[hook("/in", ", timeouts: { connect: 1s, read: 1s, write: 1s }")]);
-    let broken: [(&str, fn() -> Answer); 5] = [
+    let broken: [Broken; 5] = [
         ("/in/reset", || Answer::Steps(vec![Step::Reset])),
         ("/in/close", || Answer::Steps(vec![Step::Close])),
         ("/in/half", || Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")),
