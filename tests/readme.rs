@@ -124,12 +124,11 @@ fn the_commands_are_answered_as_it_says() {
 }
 
 /// The walk through the log: both messages are answered at once, and the second is delivered when the service is back.
+#[expect(clippy::disallowed_methods, reason = "curl and openssl are found on the test's own path")]
 fn webhooks(gateway: u16, echo: u16) {
-    let runnable: Vec<_> =
-        blocks("```sh").into_iter().filter(|(marker, _)| *marker == "<!-- run webhooks -->").collect();
-    assert_eq!(runnable.len(), 1);
-    let here = runnable[0]
-        .1
+    let blocks = blocks("```sh");
+    let (_, script) = blocks.iter().find(|(marker, _)| *marker == "<!-- run webhooks -->").unwrap();
+    let here = script
         .replace("localhost:8080", &format!("localhost:{gateway}"))
         .replace("localhost:8082", &format!("localhost:{echo}"));
     assert!(!here.contains("localhost:808"), "{here}");

@@ -163,7 +163,7 @@ fn what_the_reference_calls_default_is_the_default() {
     for name in REFERENCE {
         let read = |text: &str| {
             let name = here().join(name).display().to_string();
-            super::parse(text, &name, &environment).unwrap_or_else(|problems| panic!("{problems}"))
+            parse(text, &name, &environment).unwrap_or_else(|problems| panic!("{problems}"))
         };
         let text = std::fs::read_to_string(here().join(name)).unwrap();
         let whole = format!("{:?}", read(&text));
