@@ -65,7 +65,10 @@ impl Place {
         Ok((file.try_clone()?, self.backend(file, self.file())?))
     }
 
-    #[cfg_attr(not(test), expect(clippy::unused_self, clippy::needless_pass_by_value, reason = "tests need both"))]
+    #[cfg_attr(
+        not(test),
+        expect(clippy::unused_self, clippy::needless_pass_by_value, reason = "tests need both")
+    )]
     fn backend(&self, file: File, path: PathBuf) -> io::Result<Storage> {
         let backend = FileBackend::new(file).map_err(io::Error::other)?;
         #[cfg(test)]

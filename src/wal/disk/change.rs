@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use redb::{Database, Table};
 
-use super::journal::{Journal, Note};
+use super::journal::{EMPTY, Journal, Note};
 use super::known::Settled;
 use super::store::{DEAD, ENTRIES, GONE, PROGRESS, SEGMENTS, SETTLED, StoreError, of};
 use crate::time::UnixTime;
@@ -50,8 +50,8 @@ struct Tables<'a> {
     gone: Table<'a, u64, ()>,
 }
 
-/// What has left the journal, and where each of its files ends or whether it can be removed.
-pub(super) type Made = (BTreeSet<u64>, Vec<(u64, Option<Note>)>);
+/// What has left the journal, and where its files end.
+pub(super) type Made = (BTreeSet<u64>, Vec<(u64, Note)>);
 
 /// Makes changes, all or nothing, and returns when they are durable. In the files of the journal is nothing of the
 /// numbers `forgotten`, from the first to the last.
@@ -84,11 +84,10 @@ pub(super) fn make(
         }
         let notes = journal.notes(&leaving);
         let mut segments = write.open_table(SEGMENTS).map_err(of)?;
+        // The files of these were removed after the commit before.
+        segments.retain(|_, note| note != EMPTY).map_err(of)?;
         for (number, note) in &notes {
-            match note {
-                Some(note) => drop(segments.insert(number, *note).map_err(of)?),
-                None => drop(segments.remove(number).map_err(of)?),
-            }
+            segments.insert(number, *note).map_err(of)?;
         }
         notes
     };

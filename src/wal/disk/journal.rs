@@ -17,12 +17,16 @@ use crate::wal::EntryId;
 /// Most memory that is kept for the next write.
 const MAX_BUFFER: usize = 1024 * 1024;
 /// What is left of a segment moves to the tables when it is no more than this part of the segment.
-const THIN: u64 = 8;
+const THIN: u64 = 4;
 /// A segment of which less than this part is in use is as good as thin.
 const SMALL: u64 = 64;
+/// Most bytes that move at once, but for the last entry.
+const MAX_MOVED: u64 = 4 * 1024 * 1024;
 
 /// Where a segment ends, and whether it does so for ever.
 pub(super) type Note = (u64, bool);
+/// The note of a segment of which nothing is left, whose file may be gone.
+pub(super) const EMPTY: Note = (0, true);
 
 /// Where the record of an entry is.
 #[derive(Clone, Copy, Debug)]
@@ -64,17 +68,15 @@ pub(super) struct Journal {
     /// The segment that was read last.
     reading: Option<(u64, Storage)>,
     buffer: Vec<u8>,
+    /// The number of the next segment, which none had since the tables were last without notes.
+    next: u64,
     /// The highest number of an entry that was ever in a segment that is still here.
     highest: u64,
 }
 
 impl Journal {
     /// Reads all segments. `notes` and `gone` are what the tables say: where segments end, and which entries have left.
-    pub(super) fn open(
-        place: &Place,
-        notes: &BTreeMap<u64, Note>,
-        gone: &BTreeSet<u64>,
-    ) -> io::Result<Self> {
+    pub(super) fn open(place: &Place, notes: &BTreeMap<u64, Note>, gone: &BTreeSet<u64>) -> io::Result<Self> {
         let mut journal = Self {
             place: place.clone(),
             segments: BTreeMap::new(),
@@ -82,15 +84,24 @@ impl Journal {
             writing: None,
             reading: None,
             buffer: Vec::new(),
+            next: 1,
             highest: 0,
         };
-        let files = place.segments()?;
-        if let Some(missing) = notes.keys().find(|number| !files.contains(number)) {
+        let mut files = place.segments()?;
+        let highest = files.iter().chain(notes.keys()).max().copied().unwrap_or(0);
+        journal.next = highest.saturating_add(1);
+        for (number, _) in notes.iter().filter(|(_, note)| **note == EMPTY) {
+            if files.remove(number) {
+                place.remove_segment(*number)?;
+            }
+        }
+        let missing = notes.iter().find(|(number, note)| **note != EMPTY && !files.contains(number));
+        if let Some((missing, _)) = missing {
             return Err(damaged(&format!("{} is missing", place.segment(*missing).display())));
         }
         for number in &files {
             let note = notes.get(number).copied();
-            journal.load(*number, note, files.last() == Some(number), gone)?;
+            journal.load(*number, note, *number == highest, gone)?;
         }
         // Files that were removed are gone from now on.
         place.sync()?;
@@ -200,11 +211,12 @@ impl Journal {
         if room.is_some_and(|room| room >= need) {
             return Ok(false);
         }
-        let number = self.segments.last_key_value().map_or(1, |(number, _)| number.saturating_add(1));
+        let number = self.next;
         let salt = EntryId::random().ok_or_else(|| io::Error::other("there are no random numbers"))?;
         let length = self.place.length.max(START as u64 + need);
         let segment = Segment { number, length, salt };
         let file = self.place.make_segment(number)?;
+        self.next = number.saturating_add(1);
         file.set_len(length)?;
         file.write(0, &segment.encode())?;
         file.sync_data()?;
@@ -277,16 +289,24 @@ impl Journal {
         let spots = numbers.flat_map(|(number, (first, last))| {
             self.spots.range(first..=last).filter(move |(_, spot)| spot.segment == *number)
         });
-        spots.map(|(sequence, _)| *sequence).filter(|sequence| !leaving.contains(sequence)).collect()
+        let mut moved = 0;
+        spots
+            .filter(|(sequence, _)| !leaving.contains(sequence))
+            .take_while(|(_, spot)| {
+                let before = moved;
+                moved += u64::from(spot.length);
+                before < MAX_MOVED
+            })
+            .map(|(sequence, _)| *sequence)
+            .collect()
     }
 
     fn written(&self) -> Option<u64> {
         self.writing.as_ref().map(|writing| writing.segment.number)
     }
 
-    /// What the tables should say of each segment when these entries have left, if they say something else. Nothing
-    /// for a segment that is removed then.
-    pub(super) fn notes(&self, leaving: &BTreeSet<u64>) -> Vec<(u64, Option<Note>)> {
+    /// What the tables should say of segments when these entries have left, as far as they say something else.
+    pub(super) fn notes(&self, leaving: &BTreeSet<u64>) -> Vec<(u64, Note)> {
         let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
         for spot in leaving.iter().filter_map(|sequence| self.spots.get(sequence)) {
             *counts.entry(spot.segment).or_default() += 1;
@@ -295,10 +315,12 @@ impl Journal {
         let wanted = self.segments.iter().map(|(number, known)| {
             let ended = Some(*number) != written;
             let empty = known.left == counts.get(number).copied().unwrap_or(0);
-            let note = (!(ended && empty)).then_some((known.end, ended));
-            (*number, note, known.noted)
+            (*number, if ended && empty { EMPTY } else { (known.end, ended) }, known.noted)
         });
-        wanted.filter(|(_, note, noted)| note.is_none() || note != noted).map(|it| (it.0, it.1)).collect()
+        wanted
+            .filter(|(_, note, noted)| Some(*note) != *noted)
+            .map(|(number, note, _)| (number, note))
+            .collect()
     }
 
     /// The tables say so now: entries have left, and segments end. Removes files, and returns the numbers of the entries
@@ -306,7 +328,7 @@ impl Journal {
     pub(super) fn noted(
         &mut self,
         left: &BTreeSet<u64>,
-        notes: Vec<(u64, Option<Note>)>,
+        notes: Vec<(u64, Note)>,
     ) -> io::Result<Vec<(u64, u64)>> {
         for sequence in left {
             let spot = self.spots.remove(sequence);
@@ -314,9 +336,9 @@ impl Journal {
         }
         let mut removed = Vec::new();
         for (number, note) in notes {
-            if note.is_some() {
+            if note != EMPTY {
                 if let Some(known) = self.segments.get_mut(&number) {
-                    known.noted = note;
+                    known.noted = Some(note);
                 }
                 continue;
             }

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::backend::Place;
+use super::change::Change;
 use super::hand::{Handed, Taker};
 use super::inbox::{Former, Inbox};
 use super::record::{self, Record};
 use super::state::State;
-use super::change::Change;
 use super::store::{Kept, Store, StoreError};
 use crate::time::UnixTime;
 use crate::wal::{Delivery, Entry, Handle, Recorded, Stats, WalError};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::change::Change;
 use super::known::Known;
 use super::record::{self, Damage};
 use super::schedule::Schedule;
-use super::change::Change;
 use super::store::{Kept, Store, StoreError};
 use crate::time::UnixTime;
 use crate::wal::{Entry, EntryId, Stats};

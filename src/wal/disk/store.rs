@@ -97,7 +97,8 @@ impl Store {
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE);
         let database = guarded(|| builder.create_with_backend(backend).map_err(of))?;
-        guarded(|| prepare(&database))?;
+        let begun = place.segments().map_err(of)?.first().is_some();
+        guarded(|| prepare(&database, begun))?;
         let (notes, gone) = guarded(|| noted(&database))?;
         let journal = Journal::open(place, &notes, &gone).map_err(of)?;
         let highest = journal.highest().max(gone.last().copied().unwrap_or(0));
@@ -232,7 +233,8 @@ impl Store {
     }
 }
 
-fn prepare(database: &Database) -> Result<(), StoreError> {
+/// Makes the tables if there are none, which is wrong if there are files of the journal.
+fn prepare(database: &Database, begun: bool) -> Result<(), StoreError> {
     let write = database.begin_write().map_err(of)?;
     let version = {
         let mut meta = write.open_table(META).map_err(of)?;
@@ -245,6 +247,7 @@ fn prepare(database: &Database) -> Result<(), StoreError> {
     match version {
         Some(FORMAT) => write.abort().map_err(of),
         Some(other) => Err(StoreError::Version(other)),
+        None if begun => Err(StoreError::Corrupt("the file with its tables is missing or empty".to_owned())),
         None => {
             // Reading asks for tables that are there.
             write.open_table(ENTRIES).map_err(of)?;

@@ -32,7 +32,11 @@ fn numbers(contents: &Contents) -> Vec<(u64, bool)> {
 }
 
 fn three() -> Vec<Vec<Vec<u8>>> {
-    vec![vec![b"one".to_vec(), b"two".to_vec()], vec![b"three".to_vec()], vec![b"four".to_vec(), b"five".to_vec()]]
+    vec![
+        vec![b"one".to_vec(), b"two".to_vec()],
+        vec![b"three".to_vec()],
+        vec![b"four".to_vec(), b"five".to_vec()],
+    ]
 }
 
 const ALL: [(u64, bool); 5] = [(1, true), (2, true), (3, true), (4, true), (5, true)];

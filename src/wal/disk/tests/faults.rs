@@ -90,11 +90,7 @@ pub(in crate::wal::disk) struct Faulty {
 }
 
 impl Faulty {
-    pub(in crate::wal::disk) fn new(
-        inner: FileBackend,
-        path: PathBuf,
-        faults: Option<Arc<Faults>>,
-    ) -> Self {
+    pub(in crate::wal::disk) fn new(inner: FileBackend, path: PathBuf, faults: Option<Arc<Faults>>) -> Self {
         Self { inner, path, faults }
     }
 
