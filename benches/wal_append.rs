@@ -9,6 +9,7 @@
 //! `cargo bench --bench wal_append`. Measures the disk that holds the target directory.
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up has nothing to measure")]
+#![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
 use std::fs::File;
 use std::io::Write as _;

@@ -3,6 +3,7 @@
 //! `cargo bench --bench wal_open`. Needs half a gigabyte of the disk that holds the target directory.
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up has nothing to measure")]
+#![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
 use std::path::PathBuf;
 use std::process::Command;

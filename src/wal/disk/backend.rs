@@ -65,10 +65,6 @@ impl Place {
         Ok((file.try_clone()?, self.backend(file, self.file())?))
     }
 
-    #[cfg_attr(
-        not(test),
-        expect(clippy::unused_self, clippy::needless_pass_by_value, reason = "tests need both")
-    )]
     fn backend(&self, file: File, path: PathBuf) -> io::Result<Storage> {
         let backend = FileBackend::new(file).map_err(io::Error::other)?;
         #[cfg(test)]
