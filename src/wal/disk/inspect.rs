@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
+use super::change::Change;
 use super::closed;
 use super::inbox::Inbox;
 use super::keeper::{Command, Keeper};
 use super::record;
-use super::store::{Change, Kept};
+use super::store::Kept;
 use crate::time::UnixTime;
 use crate::wal::console::{Line, Standing, Which};
 use crate::wal::{Entry, WalError};

@@ -1,8 +1,8 @@
 //! The thread that owns the store. Everybody else sends it commands.
 //!
 //! All records that wait are one commit, and so one fsync. What becomes of deliveries is known in memory at once and
-//! reaches the disk with the next commit, or a moment later: if the machine stops in between, entries are delivered
-//! once more, as they may be at any time.
+//! reaches the disk a moment later: if the machine stops in between, entries are delivered once more, as they may be at
+//! any time.
 
 use std::collections::HashMap;
 use std::mem;
@@ -12,15 +12,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::backend::Place;
+use super::change::Change;
 use super::hand::{Handed, Taker};
 use super::inbox::{Former, Inbox};
 use super::record::{self, Record};
 use super::state::State;
-use super::store::{Change, Kept, Store, StoreError};
+use super::store::{Kept, Store, StoreError};
 use crate::time::UnixTime;
 use crate::wal::{Delivery, Entry, Handle, Recorded, Stats, WalError};
 
-/// How long a change may wait for others before it is made durable.
+/// How long a change may wait for others before it is made durable. Records do not wait for changes: these take longer.
 const FLUSH: Duration = Duration::from_millis(100);
 /// So many changes do not wait.
 const MAX_PENDING: usize = 10_000;
@@ -116,6 +117,11 @@ impl Keeper {
             }
             self.hand_out();
             *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = self.state.stats(self.max_size);
+        }
+        if let Shelf::Open(store) = &mut self.shelf
+            && let Err(error) = store.close()
+        {
+            log::warn!("the write-ahead log in {} was not closed: {error}", self.place.directory.display());
         }
     }
 
@@ -216,25 +222,24 @@ impl Keeper {
         }
     }
 
-    /// Makes the changes that wait durable, and these records with them.
+    /// Makes these records durable or, if there are none, the changes that wait.
     pub(super) fn commit(&mut self, records: &[Record]) -> Result<(), WalError> {
         let now = self.now();
-        if let Some(below) = self.state.known.prune(now) {
-            self.pending.push(Change::Forget { below });
-        }
-        let changes = mem::take(&mut self.pending);
+        let pruned = self.state.known.prune(now);
+        self.later(pruned.map(|below| Change::Forget { below }));
+        let changes = if records.is_empty() { mem::take(&mut self.pending) } else { Vec::new() };
         let begun = Instant::now();
         let committed = self.store().map(|store| store.commit(&changes, records));
         let result = committed.and_then(|it| it.map_err(|error| self.broke(&error, records)));
         if !records.is_empty() {
             self.former = Former { records: records.len(), took: begun.elapsed() };
         }
-        if result.is_ok() {
-            self.since = None;
-        } else {
+        if result.is_err() {
             // Whatever came to wait meanwhile was asked for later.
             let newer = mem::replace(&mut self.pending, changes);
             self.pending.extend(newer);
+        }
+        if result.is_err() || records.is_empty() {
             self.since = (!self.pending.is_empty()).then(Instant::now);
         }
         result
@@ -252,7 +257,7 @@ impl Keeper {
     }
 
     /// The store, opened anew if it has failed.
-    pub(super) fn store(&mut self) -> Result<&Store, WalError> {
+    pub(super) fn store(&mut self) -> Result<&mut Store, WalError> {
         if let Shelf::Broken { why, not_before } = &self.shelf {
             let begun = Instant::now();
             if begun < *not_before {
@@ -270,7 +275,7 @@ impl Keeper {
                 }
             };
         }
-        match &self.shelf {
+        match &mut self.shelf {
             Shelf::Open(store) => Ok(store),
             Shelf::Broken { why, .. } => Err(WalError::Unavailable(why.clone())),
         }

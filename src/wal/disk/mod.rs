@@ -1,15 +1,20 @@
 //! The log in a directory of this machine, for one gateway at a time.
 //!
-//! One thread owns the file `wal.redb`, see [`keeper`]. In memory are some 200 bytes for each entry, and its body only
-//! while it is on its way.
+//! One thread owns the files, see `keeper`. New entries are appended to files named `entries-…`, see `journal`; what
+//! becomes of them is in tables in `wal.redb`, see [`store`]. In memory are some 300 bytes for each entry, and its body
+//! only while it is on its way.
 //!
-//! The limit `max_size` is for the bytes of entries and dead letters. The file may be larger: redb changes pages by
-//! writing new ones, uses the old ones again, and gives the space of many free ones back when the log is opened.
+//! The limit `max_size` is for the bytes of entries and dead letters. The files may be larger: one with new entries stays
+//! until hardly any of them is left, and redb changes pages by writing new ones, uses the old ones again, and gives the
+//! space of many free ones back when the log is opened.
 
 mod backend;
+mod change;
+mod frame;
 mod hand;
 mod inbox;
 mod inspect;
+mod journal;
 mod keeper;
 mod known;
 mod record;
@@ -143,7 +148,7 @@ impl Disk {
         }
         if !store.check().map_err(|error| refuse(directory, error))? {
             log::warn!("the write-ahead log in {} was repaired", directory.display());
-            state = State::load(&store, report).map_err(|error| refuse(directory, error))?;
+            state = State::load(&mut store, report).map_err(|error| refuse(directory, error))?;
         }
         if let Some((from, to)) = store.compact(state.used).map_err(|error| refuse(directory, error))? {
             log::info!("the file of the write-ahead log shrank from {from} to {to} bytes");
@@ -179,6 +184,12 @@ impl Disk {
     }
 }
 
+/// Bytes of each write of new entries to a log, in their order, as far as their files are still there. To be asked while
+/// nobody has the log open; for measurements.
+pub fn batches(directory: &Path) -> std::io::Result<Vec<u64>> {
+    journal::batches(&Place::new(directory))
+}
+
 /// However the thread ends, nobody waits for it any more.
 struct Closing(Arc<Inbox>);
 
@@ -189,8 +200,8 @@ impl Drop for Closing {
 }
 
 fn load(place: &Place, progress: &mut dyn FnMut(u64, u64)) -> Result<(Store, State), OpenError> {
-    let store = Store::open(place).map_err(|error| refuse(&place.directory, error))?;
-    let state = State::load(&store, progress).map_err(|error| refuse(&place.directory, error))?;
+    let mut store = Store::open(place).map_err(|error| refuse(&place.directory, error))?;
+    let state = State::load(&mut store, progress).map_err(|error| refuse(&place.directory, error))?;
     Ok((store, state))
 }
 

@@ -27,15 +27,18 @@ impl Record {
         CHECK + self.bytes.len()
     }
 
-    /// Writes it to `place`, which has [`Record::len`] bytes.
-    pub(super) fn write(&self, place: &mut [u8]) {
-        if let Some((check, rest)) = place.split_first_chunk_mut::<CHECK>()
-            && rest.len() == self.bytes.len()
-        {
-            *check = with_sequence(self.sum, self.sequence).to_be_bytes();
-            rest.copy_from_slice(&self.bytes);
-        }
+    /// Appends it to `buffer`, [`Record::len`] bytes.
+    pub(super) fn write(&self, buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(&with_sequence(self.sum, self.sequence).to_be_bytes());
+        buffer.extend_from_slice(&self.bytes);
     }
+}
+
+/// Whether every byte of a record is as it was written.
+pub(super) fn is_whole(sequence: u64, record: &[u8]) -> bool {
+    record
+        .split_first_chunk::<CHECK>()
+        .is_some_and(|(check, rest)| with_sequence(crc32c::crc32c(rest), sequence).to_be_bytes() == *check)
 }
 
 /// The number is part of what is checked, so that an entry in the place of another is noticed.
@@ -67,11 +70,11 @@ impl std::fmt::Display for Damage {
 /// The entry of a record, if every byte is as it was written.
 pub(super) fn open(sequence: u64, record: &[u8]) -> Result<Entry, Damage> {
     let damage = |id, reason: &str| Damage { sequence, id, reason: reason.to_owned() };
-    let Some((check, encoded)) = record.split_first_chunk::<CHECK>() else {
+    let Some((_, encoded)) = record.split_first_chunk::<CHECK>() else {
         return Err(damage(None, "it is shorter than its check sum"));
     };
     let entry = Entry::decode(&Bytes::copy_from_slice(encoded));
-    if with_sequence(crc32c::crc32c(encoded), sequence).to_be_bytes() != *check {
+    if !is_whole(sequence, record) {
         return Err(damage(entry.ok().map(|entry| entry.id), "its bytes do not match its check sum"));
     }
     entry.map_err(|malformed| damage(None, &malformed.to_string()))

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::change::Change;
 use super::known::Known;
 use super::record::{self, Damage};
 use super::schedule::Schedule;
-use super::store::{Change, Kept, Store, StoreError};
+use super::store::{Kept, Store, StoreError};
 use crate::time::UnixTime;
 use crate::wal::{Entry, EntryId, Stats};
 
@@ -31,9 +32,10 @@ pub(super) struct State {
 
 impl State {
     /// Reads the whole store, and checks every entry. `progress` is told how many of how many are done.
-    pub(super) fn load(store: &Store, mut progress: impl FnMut(u64, u64)) -> Result<Self, StoreError> {
+    pub(super) fn load(store: &mut Store, mut progress: impl FnMut(u64, u64)) -> Result<Self, StoreError> {
         let mut state = Self::default();
         let (total, mut done) = (store.count()?, 0);
+        state.last = store.highest();
         store.settled(|settled| state.known.remember(settled))?;
         store.walk(|sequence, kept, bytes| {
             state.last = state.last.max(sequence);

@@ -1,34 +1,41 @@
-//! The tables in redb. Whatever fails here, the store is closed and opened anew: redb does not go on after a failed
-//! write, and reads of a file that could not be synchronised prove nothing.
+//! What the log keeps: new entries in the [`Journal`], and what became of them in tables in redb. Whatever fails here,
+//! the store is closed and opened anew: redb does not go on after a failed write, and reads of a file that could not be
+//! synchronised prove nothing.
 //!
-//! A commit is one write of the changed pages and one fsync. If the machine stops in between, redb finds at the next
-//! opening that the pages do not match their check sums, and goes back to the commit before.
+//! redb makes all changes of a commit or none. If the machine stops in between, it finds at the next opening that the
+//! pages do not match their check sums, and goes back to the commit before. That takes several times as long as one
+//! write at the end of a file, and so new entries do not wait for it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use redb::{
-    Database, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
-};
+use redb::{Database, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use super::backend::Place;
+use super::change::{self, Change};
+use super::journal::{Journal, Note};
 use super::known::Settled;
 use super::record::Record;
 use crate::time::UnixTime;
 use crate::wal::EntryId;
 
-/// What waits: number → record.
-const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
+/// What waits and is not in the journal: number → record.
+pub(super) const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 /// What failed before: number → failed attempts, due.
-const PROGRESS: TableDefinition<'_, u64, (u32, u64)> = TableDefinition::new("progress");
+pub(super) const PROGRESS: TableDefinition<'_, u64, (u32, u64)> = TableDefinition::new("progress");
 /// What no upstream took: number → attempts, when it was given up, reason, record.
-const DEAD: TableDefinition<'_, u64, (u32, u64, &str, &[u8])> = TableDefinition::new("dead");
+pub(super) const DEAD: TableDefinition<'_, u64, (u32, u64, &str, &[u8])> = TableDefinition::new("dead");
 /// What left the log lately: order of leaving → id, when.
-const SETTLED: TableDefinition<'_, u64, (u128, u64)> = TableDefinition::new("settled");
+pub(super) const SETTLED: TableDefinition<'_, u64, (u128, u64)> = TableDefinition::new("settled");
+/// What has left the journal and is still in its files: number.
+pub(super) const GONE: TableDefinition<'_, u64, ()> = TableDefinition::new("gone");
+/// Files of the journal: number → where it ends, and whether it is written no more.
+pub(super) const SEGMENTS: TableDefinition<'_, u64, (u64, bool)> = TableDefinition::new("segments");
 /// The version of these tables, under `format`.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// Memory for pages. Entries are read once, so that more would not help.
 const CACHE: usize = 32 * 1024 * 1024;
@@ -46,37 +53,6 @@ pub(super) enum StoreError {
     Corrupt(String),
     /// The system says no, now.
     System(String),
-}
-
-/// A change that can be made twice without harm.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    /// Takes an entry or a dead letter out.
-    Settle { sequence: u64, settled: Order },
-    /// An attempt failed.
-    Postpone { sequence: u64, attempts: u32, due: UnixTime },
-    /// An entry becomes a dead letter.
-    Bury { sequence: u64, attempts: u32, at: UnixTime, reason: String },
-    /// A dead letter becomes an entry again, or an entry begins anew.
-    Revive { sequence: u64 },
-    /// Removes what nobody was promised to be kept.
-    Erase { sequence: u64 },
-    /// Removes the ids that left the log before this one.
-    Forget { below: u64 },
-}
-
-/// When which id left the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Order {
-    order: u64,
-    id: EntryId,
-    at: UnixTime,
-}
-
-impl From<Settled> for Order {
-    fn from(Settled { order, id, at }: Settled) -> Self {
-        Self { order, id, at }
-    }
 }
 
 /// A dead letter beside its record.
@@ -101,11 +77,16 @@ pub(super) enum Kept {
     Dead(Death),
 }
 
-/// The open tables.
+/// The open tables and the journal.
 #[derive(Debug)]
 pub(super) struct Store {
     database: Database,
     file: File,
+    journal: Journal,
+    /// From which to which number nothing is in the files any more.
+    forgotten: Vec<(u64, u64)>,
+    /// The highest number of an entry that left.
+    highest: u64,
 }
 
 impl Store {
@@ -115,34 +96,17 @@ impl Store {
         let (file, backend) = place.open().map_err(|error| StoreError::System(error.to_string()))?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE);
-        let opened = guarded(|| builder.create_with_backend(backend).map_err(of))?;
-        let store = Self { database: opened, file };
-        guarded(|| store.prepare())?;
+        let database = guarded(|| builder.create_with_backend(backend).map_err(of))?;
+        let begun = place.segments().map_err(of)?.first().is_some();
+        guarded(|| prepare(&database, begun))?;
+        let (notes, gone) = guarded(|| noted(&database))?;
+        let journal = Journal::open(place, &notes, &gone).map_err(of)?;
+        let highest = journal.highest().max(gone.last().copied().unwrap_or(0));
+        let forgotten = journal.unknown(&gone);
+        let mut store = Self { database, file, journal, forgotten, highest };
+        // From now on it is certain where the files end that were not closed.
+        store.change(&[])?;
         Ok(store)
-    }
-
-    fn prepare(&self) -> Result<(), StoreError> {
-        let write = self.database.begin_write().map_err(of)?;
-        let version = {
-            let mut meta = write.open_table(META).map_err(of)?;
-            let version = meta.get("format").map_err(of)?.map(|version| version.value());
-            if version.is_none() {
-                meta.insert("format", FORMAT).map_err(of)?;
-            }
-            version
-        };
-        match version {
-            Some(FORMAT) => write.abort().map_err(of),
-            Some(other) => Err(StoreError::Version(other)),
-            None => {
-                // Reading asks for tables that are there.
-                write.open_table(ENTRIES).map_err(of)?;
-                write.open_table(PROGRESS).map_err(of)?;
-                write.open_table(DEAD).map_err(of)?;
-                write.open_table(SETTLED).map_err(of)?;
-                write.commit().map_err(of)
-            }
-        }
     }
 
     /// Compares every page with its check sum. False when the file had to be repaired, and may say something else now.
@@ -158,40 +122,55 @@ impl Store {
         write.commit().unwrap();
     }
 
-    /// Makes the file smaller if little of it is in use. `used` are the bytes of its entries. Tells the bytes before and
+    /// Makes the file smaller if little of it is in use. `used` are the bytes of all entries and dead letters. Tells the bytes before and
     /// after, if it did.
     pub(super) fn compact(&mut self, used: u64) -> Result<Option<(u64, u64)>, StoreError> {
         let length = |file: &File| file.metadata().map_or(0, |metadata| metadata.len());
         let before = length(&self.file);
-        if before < COMPACT_FROM || used > before / 4 {
+        if before < COMPACT_FROM || used.saturating_sub(self.journal.bytes()) > before / 4 {
             return Ok(None);
         }
         guarded(|| self.database.compact().map_err(of))?;
         Ok(Some((before, length(&self.file))))
     }
 
-    /// Makes the changes and adds the records, all or nothing, and returns when they are durable.
-    pub(super) fn commit(&self, changes: &[Change], records: &[Record]) -> Result<(), StoreError> {
-        guarded(|| {
-            let write = self.database.begin_write().map_err(of)?;
-            if !changes.is_empty() {
-                change(&write, changes)?;
-            }
-            {
-                let mut entries = write.open_table(ENTRIES).map_err(of)?;
-                for record in records {
-                    let mut place = entries.insert_reserve(record.sequence, record.len()).map_err(of)?;
-                    record.write(place.as_mut());
-                }
-            }
-            write.commit().map_err(of)
-        })
+    /// Makes the changes, all or nothing, then adds the records, and returns when all are durable.
+    pub(super) fn commit(&mut self, changes: &[Change], records: &[Record]) -> Result<(), StoreError> {
+        if !changes.is_empty() {
+            self.change(changes)?;
+        }
+        if !records.is_empty() && self.journal.append(records).map_err(of)? {
+            self.change(&[])?;
+        }
+        Ok(())
+    }
+
+    /// Ends the journal, so that whatever is missing at the next opening is known to be missing.
+    pub(super) fn close(&mut self) -> Result<(), StoreError> {
+        if self.journal.end() { self.change(&[]) } else { Ok(()) }
+    }
+
+    fn change(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let Self { database, journal, forgotten, highest, .. } = self;
+        let (left, notes) = guarded(|| change::make(database, journal, changes, forgotten))?;
+        *highest = left.last().copied().unwrap_or(0).max(*highest);
+        *forgotten = journal.noted(&left, notes).map_err(of)?;
+        Ok(())
+    }
+
+    /// The highest number that an entry had, as far as that is known without reading.
+    pub(super) fn highest(&self) -> u64 {
+        self.highest.max(self.journal.highest())
     }
 
     /// The record of an entry or dead letter, and what it belongs to.
-    pub(super) fn find(&self, sequence: u64) -> Result<Option<(Kept, Vec<u8>)>, StoreError> {
+    pub(super) fn find(&mut self, sequence: u64) -> Result<Option<(Kept, Vec<u8>)>, StoreError> {
         guarded(|| {
             let read = self.database.begin_read().map_err(of)?;
+            if let Some(record) = self.journal.read(sequence).map_err(of)? {
+                let progress = read.open_table(PROGRESS).map_err(of)?;
+                return Ok(Some((waiting(&progress, sequence)?, record)));
+            }
             let entries = read.open_table(ENTRIES).map_err(of)?;
             if let Some(record) = entries.get(sequence).map_err(of)? {
                 let progress = read.open_table(PROGRESS).map_err(of)?;
@@ -205,14 +184,19 @@ impl Store {
         })
     }
 
-    /// All entries and then all dead letters, each in the order of recording.
-    pub(super) fn walk(&self, mut each: impl FnMut(u64, Kept, &[u8])) -> Result<(), StoreError> {
+    /// All entries and then all dead letters.
+    pub(super) fn walk(&mut self, mut each: impl FnMut(u64, Kept, &[u8])) -> Result<(), StoreError> {
         guarded(|| {
             let read = self.database.begin_read().map_err(of)?;
             let progress = read.open_table(PROGRESS).map_err(of)?;
             for entry in read.open_table(ENTRIES).map_err(of)?.range::<u64>(..).map_err(of)? {
                 let (sequence, record) = entry.map_err(of)?;
                 each(sequence.value(), waiting(&progress, sequence.value())?, record.value());
+            }
+            for sequence in self.journal.numbers() {
+                if let Some(record) = self.journal.read(sequence).map_err(of)? {
+                    each(sequence, waiting(&progress, sequence)?, &record);
+                }
             }
             for letter in read.open_table(DEAD).map_err(of)?.range::<u64>(..).map_err(of)? {
                 let (sequence, letter) = letter.map_err(of)?;
@@ -230,7 +214,7 @@ impl Store {
         guarded(|| {
             let read = self.database.begin_read().map_err(of)?;
             let entries = read.open_table(ENTRIES).map_err(of)?.len().map_err(of)?;
-            Ok(entries + read.open_table(DEAD).map_err(of)?.len().map_err(of)?)
+            Ok(self.journal.len() + entries + read.open_table(DEAD).map_err(of)?.len().map_err(of)?)
         })
     }
 
@@ -249,49 +233,53 @@ impl Store {
     }
 }
 
+/// Makes the tables if there are none, which is wrong if there are files of the journal.
+fn prepare(database: &Database, begun: bool) -> Result<(), StoreError> {
+    let write = database.begin_write().map_err(of)?;
+    let version = {
+        let mut meta = write.open_table(META).map_err(of)?;
+        let version = meta.get("format").map_err(of)?.map(|version| version.value());
+        if version.is_none() {
+            meta.insert("format", FORMAT).map_err(of)?;
+        }
+        version
+    };
+    match version {
+        Some(FORMAT) => write.abort().map_err(of),
+        Some(other) => Err(StoreError::Version(other)),
+        None if begun => Err(StoreError::Corrupt("the file with its tables is missing or empty".to_owned())),
+        None => {
+            // Reading asks for tables that are there.
+            write.open_table(ENTRIES).map_err(of)?;
+            write.open_table(PROGRESS).map_err(of)?;
+            write.open_table(DEAD).map_err(of)?;
+            write.open_table(SETTLED).map_err(of)?;
+            write.open_table(GONE).map_err(of)?;
+            write.open_table(SEGMENTS).map_err(of)?;
+            write.commit().map_err(of)
+        }
+    }
+}
+
+/// Where the files of the journal end, and what of them has left.
+type Noted = (BTreeMap<u64, Note>, BTreeSet<u64>);
+
+fn noted(database: &Database) -> Result<Noted, StoreError> {
+    let read = database.begin_read().map_err(of)?;
+    let (mut notes, mut gone) = (BTreeMap::new(), BTreeSet::new());
+    for item in read.open_table(SEGMENTS).map_err(of)?.range::<u64>(..).map_err(of)? {
+        let (number, note) = item.map_err(of)?;
+        notes.insert(number.value(), note.value());
+    }
+    for item in read.open_table(GONE).map_err(of)?.range::<u64>(..).map_err(of)? {
+        gone.insert(item.map_err(of)?.0.value());
+    }
+    Ok((notes, gone))
+}
+
 fn waiting(progress: &ReadOnlyTable<u64, (u32, u64)>, sequence: u64) -> Result<Kept, StoreError> {
     let (attempts, due) = progress.get(sequence).map_err(of)?.map_or((0, 0), |it| it.value());
     Ok(Kept::Waiting { attempts, due: UnixTime(due) })
-}
-
-fn change(write: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
-    let mut entries = write.open_table(ENTRIES).map_err(of)?;
-    let mut progress = write.open_table(PROGRESS).map_err(of)?;
-    let mut dead = write.open_table(DEAD).map_err(of)?;
-    let mut settled = write.open_table(SETTLED).map_err(of)?;
-    for change in changes {
-        match change {
-            Change::Settle { sequence, settled: Order { order, id, at } } => {
-                entries.remove(sequence).map_err(of)?;
-                progress.remove(sequence).map_err(of)?;
-                dead.remove(sequence).map_err(of)?;
-                settled.insert(order, (u128::from_be_bytes(id.0), at.0)).map_err(of)?;
-            }
-            Change::Postpone { sequence, attempts, due } => {
-                progress.insert(sequence, (*attempts, due.0)).map_err(of)?;
-            }
-            Change::Bury { sequence, attempts, at, reason } => {
-                if let Some(record) = entries.remove(sequence).map_err(of)? {
-                    dead.insert(sequence, (*attempts, at.0, reason.as_str(), record.value())).map_err(of)?;
-                }
-                progress.remove(sequence).map_err(of)?;
-            }
-            Change::Revive { sequence } => {
-                if let Some(letter) = dead.remove(sequence).map_err(of)? {
-                    let (_, _, _, record) = letter.value();
-                    entries.insert(sequence, record).map_err(of)?;
-                }
-                progress.remove(sequence).map_err(of)?;
-            }
-            Change::Erase { sequence } => {
-                entries.remove(sequence).map_err(of)?;
-                progress.remove(sequence).map_err(of)?;
-                dead.remove(sequence).map_err(of)?;
-            }
-            Change::Forget { below } => settled.retain_in(..*below, |_, _| false).map_err(of)?,
-        }
-    }
-    Ok(())
 }
 
 /// redb may panic over a damaged file that it did not check; that must not end the thread of the log.
@@ -300,7 +288,7 @@ fn guarded<T>(action: impl FnOnce() -> Result<T, StoreError>) -> Result<T, Store
     catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| Err(panicked(panic)))
 }
 
-fn of(error: impl Into<redb::Error>) -> StoreError {
+pub(super) fn of(error: impl Into<redb::Error>) -> StoreError {
     let error = error.into();
     if let redb::Error::DatabaseAlreadyOpen = error {
         return StoreError::Locked;

@@ -43,8 +43,9 @@ fn directory() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
+/// With small segments, so that there are several.
 fn place(directory: &TempDir) -> Place {
-    Place::new(&directory.path().join("wal"))
+    Place { length: 2048, ..Place::new(&directory.path().join("wal")) }
 }
 
 fn open(directory: &TempDir, hands: &Hands) -> Disk {

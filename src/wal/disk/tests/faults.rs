@@ -13,10 +13,16 @@ use super::*;
 const NO_SPACE: i32 = 28;
 const IO_ERROR: i32 = 5;
 
-/// Where, what was there, what was written.
-type Write = (u64, Vec<u8>, Vec<u8>);
+/// A write that is not synchronised.
+#[derive(Debug)]
+struct Write {
+    file: PathBuf,
+    offset: u64,
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
 
-/// What goes wrong, shared by all openings of one file.
+/// What goes wrong, shared by all openings of all files.
 #[derive(Debug, Default)]
 pub(in crate::wal::disk) struct Faults {
     /// Writes that still succeed; `u64::MAX` for all.
@@ -50,16 +56,19 @@ impl Faults {
     }
 
     /// Of what was not synchronised, some has reached the disk and some has not, in no order; `reached` chooses.
-    pub(super) fn switch_on(&self, place: &Place, mut reached: impl FnMut() -> bool) {
-        let file = std::fs::OpenOptions::new().write(true).open(place.file()).unwrap();
+    pub(super) fn switch_on(&self, mut reached: impl FnMut() -> bool) {
+        let open = |path: &Path| std::fs::OpenOptions::new().write(true).open(path);
         let unsynced = std::mem::take(&mut *self.unsynced.lock().unwrap());
-        for (offset, before, _) in unsynced.iter().rev() {
-            file.write_all_at(before, *offset).unwrap();
+        for write in unsynced.iter().rev() {
+            // A file that was removed since has no use for them.
+            let Ok(file) = open(&write.file) else { continue };
+            file.write_all_at(&write.before, write.offset).unwrap();
         }
-        for (offset, _, after) in &unsynced {
-            for (number, sector) in after.chunks(512).enumerate() {
+        for write in &unsynced {
+            let Ok(file) = open(&write.file) else { continue };
+            for (number, sector) in write.after.chunks(512).enumerate() {
                 if reached() {
-                    file.write_all_at(sector, offset + number as u64 * 512).unwrap();
+                    file.write_all_at(sector, write.offset + number as u64 * 512).unwrap();
                 }
             }
         }
@@ -72,16 +81,17 @@ impl Faults {
     }
 }
 
-/// The file, between redb and its faults.
+/// A file, and its faults.
 #[derive(Debug)]
 pub(in crate::wal::disk) struct Faulty {
     inner: FileBackend,
+    path: PathBuf,
     faults: Option<Arc<Faults>>,
 }
 
 impl Faulty {
-    pub(in crate::wal::disk) fn new(inner: FileBackend, faults: Option<Arc<Faults>>) -> Self {
-        Self { inner, faults }
+    pub(in crate::wal::disk) fn new(inner: FileBackend, path: PathBuf, faults: Option<Arc<Faults>>) -> Self {
+        Self { inner, path, faults }
     }
 
     fn power(&self) -> io::Result<()> {
@@ -116,7 +126,7 @@ impl StorageBackend for Faulty {
                 return Err(io::Error::from_raw_os_error(IO_ERROR));
             }
             faults.synced.fetch_add(1, Ordering::SeqCst);
-            faults.unsynced.lock().unwrap().clear();
+            faults.unsynced.lock().unwrap().retain(|write| write.file != self.path);
         }
         self.inner.sync_data()
     }
@@ -133,7 +143,8 @@ impl StorageBackend for Faulty {
             }
             let mut before = vec![0; data.len()];
             self.inner.read(offset, &mut before)?;
-            faults.unsynced.lock().unwrap().push((offset, before, data.to_vec()));
+            let (file, after) = (self.path.clone(), data.to_vec());
+            faults.unsynced.lock().unwrap().push(Write { file, offset, before, after });
         }
         self.inner.write(offset, data)
     }

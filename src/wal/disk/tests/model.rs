@@ -122,7 +122,7 @@ impl World {
         self.faults.switch_off();
         self.log = None;
         let mut choice = reached.iter().copied().cycle();
-        self.faults.switch_on(&faulty(&self.directory, &self.faults), || choice.next().unwrap());
+        self.faults.switch_on(|| choice.next().unwrap());
         self.open();
         // What became of deliveries lately may be forgotten, and nothing else.
         let now = self.contents().await;
