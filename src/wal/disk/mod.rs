@@ -1,7 +1,7 @@
 //! The log in a directory of this machine, for one gateway at a time.
 //!
 //! One thread owns the files, see `keeper`. New entries are appended to files named `entries-…`, see `journal`; what
-//! becomes of them is in tables in `wal.redb`, see [`store`]. In memory are some 300 bytes for each entry, and its body
+//! becomes of them is in tables in `wal.redb`, see `store`. In memory are some 300 bytes for each entry, and its body
 //! only while it is on its way.
 //!
 //! The limit `max_size` is for the bytes of entries and dead letters. The files may be larger: one with new entries stays
