@@ -154,7 +154,7 @@ variable "vpc" {
 variable "wal" {
   description = "The write-ahead log: a Pub/Sub topic that is played back to the gateway. Null makes none; {} takes the defaults. The acknowledgement deadline must exceed the time-outs of the services behind. 100 attempts, the most there are, last for some 16 hours."
   type = object({
-    ack_deadline_seconds    = optional(number, 120)
+    ack_deadline_seconds    = optional(number, 180)
     retention_seconds       = optional(number, 604800)
     minimum_backoff_seconds = optional(number, 10)
     maximum_backoff_seconds = optional(number, 600)

@@ -139,7 +139,10 @@ impl Recorder {
         let raw = view.path.raw;
         let entry = Entry {
             id: match &delivery {
-                Some(delivery) => EntryId::of_delivery(&message.key, delivery),
+                // A sender may use one id for what it sends to several of its hooks.
+                Some(delivery) => {
+                    EntryId::of_delivery(&format!("{} {raw} {:?}", message.key, view.query), delivery)
+                }
                 None => EntryId::random().ok_or_else(|| Refusal::Internal("no random numbers".to_owned()))?,
             },
             location: message.key.clone(),
@@ -277,7 +280,10 @@ impl Recorder {
             }
             Err(error @ PushError::NoMessage(_)) => return Err(Refusal::InvalidBody(error.to_string())),
         };
-        match self.courier.deliver(&pushed.entry, pushed.attempt.unwrap_or(1), now).await {
+        let attempt = pushed.attempt.unwrap_or(1);
+        let outcome = self.courier.deliver(&pushed.entry, attempt, now).await;
+        self.courier.note(&pushed.entry, attempt, &outcome);
+        match outcome {
             Outcome::Settled => Ok(done),
             Outcome::Retry { .. } => {
                 let later = Reply::new(StatusCode::SERVICE_UNAVAILABLE);
@@ -305,7 +311,7 @@ fn sender(caller: &Caller) -> Sender {
 
 /// A program's own name for its message, which counts for that program alone.
 fn idempotency_key(view: &RequestView<'_>, caller: Option<&Caller>) -> Option<String> {
-    let key = view.headers.get(IDEMPOTENCY_KEY)?.to_str().ok()?;
+    let key = view.headers.get(IDEMPOTENCY_KEY)?.to_str().ok().filter(|key| !key.is_empty())?;
     caller.map(|caller| format!("{} {key}", caller.identity.email))
 }
 
@@ -354,7 +360,7 @@ impl From<WalError> for Refusal {
 impl From<SendError> for Refusal {
     fn from(error: SendError) -> Self {
         match error {
-            SendError::Misfit(why) => Self::Internal(why),
+            SendError::Misfit(why) | SendError::Unknown(why) => Self::Internal(why),
             SendError::Mint(why) => Self::MintUnavailable(why),
             SendError::Unreachable(why) => Self::UpstreamUnreachable(why),
             SendError::TimedOut => Self::UpstreamTimeout,

@@ -34,6 +34,8 @@ const USER_ID: HeaderName = HeaderName::from_static("x-goog-authenticated-user-i
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Largest answer of an upstream that is read.
 const MAX_ANSWER: usize = 10 * 1024 * 1024;
+/// How long an entry waits for a configuration that knows its location.
+const ROLLOUT: Duration = Duration::from_hours(1);
 /// Longest `Retry-After` that is honoured.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
@@ -51,6 +53,10 @@ pub enum SendError {
     /// The configuration has no place for it.
     #[error("{0}")]
     Misfit(String),
+    /// The configuration has no place for it, but that of another instance may: while a new one is rolled out, entries of
+    /// the new one come to the old one as well.
+    #[error("{0}")]
+    Unknown(String),
     /// No token could be minted.
     #[error("{0}")]
     Mint(String),
@@ -111,14 +117,19 @@ impl Courier {
 
     /// Delivers an entry, and says what the answer means for it.
     pub async fn deliver(&self, entry: &Entry, attempt: u32, now: UnixTime) -> Outcome {
-        let outcome = match self.send(entry, attempt, now).await {
+        match self.send(entry, attempt, now).await {
             Ok(answer) => self.judge(entry, &answer),
             Err(SendError::Misfit(why)) => Outcome::Dead { why },
+            Err(SendError::Unknown(why)) if now.since(entry.received) >= ROLLOUT => Outcome::Dead { why },
             Err(error) => Outcome::Retry { why: error.to_string(), after: None },
-        };
+        }
+    }
+
+    /// Counts and logs what became of a delivery.
+    pub fn note(&self, entry: &Entry, attempt: u32, outcome: &Outcome) {
         let [settled, retried, dead] = &self.counts;
         let (id, location) = (entry.id, &entry.location);
-        match &outcome {
+        match outcome {
             Outcome::Settled => {
                 settled.fetch_add(1, Relaxed);
                 log::debug!("entry {id} of {location} was delivered at attempt {attempt}");
@@ -134,7 +145,6 @@ impl Courier {
                 log::error!("entry {id} of {location} is given up at attempt {attempt}: {why}");
             }
         }
-        outcome
     }
 
     /// Sends an entry, and returns the upstream's answer whatever its status.
@@ -177,12 +187,10 @@ impl Courier {
         let Some((location, message)) =
             found.and_then(|location| Some((location, location.message.as_ref()?)))
         else {
-            return Err(SendError::Misfit(
-                "the configuration has no location of this name any more".to_owned(),
-            ));
+            return Err(SendError::Unknown("the configuration has no location of this name".to_owned()));
         };
         if !location.methods.is_empty() && !location.methods.contains(&entry.method) {
-            return Err(SendError::Misfit(format!("the location does not take {} any more", entry.method)));
+            return Err(SendError::Unknown(format!("the location does not take {}", entry.method)));
         }
         Ok((location, message))
     }

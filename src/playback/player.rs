@@ -14,6 +14,8 @@ use crate::wal::{Delivery, Wal, WalError};
 /// How long the log is left alone after it failed, at first and at the most.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The precision of the log's clock.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Plays the log back.
 #[derive(Clone)]
@@ -66,6 +68,7 @@ impl Player {
         let outcome = self.courier.deliver(&delivery.entry, delivery.attempt, now).await;
         let now = UnixTime::now();
         let outcome = give_up(&self.retry, delivery, outcome, now);
+        self.courier.note(&delivery.entry, delivery.attempt, &outcome);
         let mut pause = PAUSE;
         // What is known of a delivery is kept until the log has taken it: otherwise it would be delivered once more.
         while let Err(error) = self.conclude(delivery, &outcome, now).await {
@@ -80,7 +83,8 @@ impl Player {
             Outcome::Settled => self.wal.settle(delivery).await,
             Outcome::Retry { after, .. } => {
                 let wait = back_off(&self.retry, delivery.attempt, jitter()).max(after.unwrap_or_default());
-                self.wal.postpone(delivery, now.plus(wait)).await
+                // The present second has begun already.
+                self.wal.postpone(delivery, now.plus(wait + SECOND)).await
             }
             Outcome::Dead { why } => self.wal.bury(delivery, why).await,
         }
@@ -90,7 +94,7 @@ impl Player {
 /// A retry that will not be made any more is a dead letter.
 fn give_up(retry: &Retry, delivery: &Delivery, outcome: Outcome, now: UnixTime) -> Outcome {
     let Outcome::Retry { why, .. } = &outcome else { return outcome };
-    let (id, attempt) = (delivery.entry.id, delivery.attempt);
+    let attempt = delivery.attempt;
     let age = now.since(delivery.entry.received);
     let reason = if retry.max_attempts.is_some_and(|most| attempt >= most) {
         format!("{why}; it was attempt {attempt}, the last")
@@ -99,7 +103,6 @@ fn give_up(retry: &Retry, delivery: &Delivery, outcome: Outcome, now: UnixTime) 
     } else {
         return outcome;
     };
-    log::error!("entry {id} of {} is given up: {reason}", delivery.entry.location);
     Outcome::Dead { why: reason }
 }
 

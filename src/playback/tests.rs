@@ -165,3 +165,34 @@ fn a_forged_entry_cannot_say_what_is_the_gateway_s() {
     assert_eq!(sent.get("x-portcullis-attempt").unwrap(), "3");
     assert_eq!(sent.get("idempotency-key").unwrap(), entry.id.to_string().as_str());
 }
+
+#[tokio::test]
+async fn an_entry_of_a_newer_configuration_waits_an_hour_for_it() {
+    let outbound = Arc::new(Outbound::default());
+    let metadata = Arc::new(crate::metadata::MetadataServer::new(
+        Arc::clone(&outbound),
+        Url::parse("http://127.0.0.1:9").unwrap(),
+    ));
+    let minter: Arc<dyn crate::mint::TokenMinter> = metadata;
+    let mint = Arc::new(Mint::new(std::iter::empty(), &minter));
+    let courier = Courier::new(Arc::new(hook("/hook/", "")), mint, outbound);
+    let entry = Entry {
+        id: crate::wal::EntryId::of_delivery("a", "b"),
+        location: "/new/".to_owned(),
+        ordered: false,
+        method: http::Method::POST,
+        path: "/new/".to_owned(),
+        query: None,
+        headers: HeaderMap::new(),
+        body: bytes::Bytes::new(),
+        sender: None,
+        received: UnixTime(1000),
+    };
+    let outcome = courier.deliver(&entry, 1, UnixTime(1000 + 3599)).await;
+    assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+    let outcome = courier.deliver(&entry, 1, UnixTime(1000 + 3600)).await;
+    assert!(matches!(outcome, Outcome::Dead { .. }), "{outcome:?}");
+    // One that names a path outside of its location never gets there.
+    let outcome = courier.deliver(&Entry { location: "/hook/".to_owned(), ..entry }, 1, UnixTime(1000)).await;
+    assert!(matches!(outcome, Outcome::Dead { .. }), "{outcome:?}");
+}

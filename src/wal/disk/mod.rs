@@ -28,6 +28,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
@@ -46,6 +48,8 @@ use crate::time::UnixTime;
 
 pub(super) use self::inspect::{Console, Outcome};
 
+/// How long whoever records waits for the disk, which may hang when it is far away.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Most bytes of one entry. The gateway's limits for bodies are far below.
 const MAX_ENTRY: u64 = 64 * 1024 * 1024;
 /// So many damaged entries are named; who has more needs no list.
@@ -239,7 +243,11 @@ impl Wal for Disk {
         let sum = crc32c::crc32c(&bytes);
         let (reply, answer) = oneshot::channel();
         self.send(Command::Record(Box::new(New { entry, sum, bytes, reply })))?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        // It may still be kept: then its sender's next try is a duplicate.
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(outcome) => outcome.unwrap_or_else(|_| Err(closed())),
+            Err(_) => Err(WalError::Unavailable(format!("the disk has not answered for {PATIENCE:?}"))),
+        }
     }
 
     async fn take(&self, most: usize) -> Result<Vec<Delivery>, WalError> {
