@@ -187,6 +187,9 @@ pub fn run(mut config: Config, platform: Platform) -> Result<std::convert::Infal
     }
     let log =
         logger::install(config.log.format, config.log.level, config.log.requests).map_err(StartError::Log)?;
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
     let config = Arc::new(config);
     let parts = assemble(&config, Some(log.clone()), platform.program.clone())?;
     let mut server = Server::new_with_opt_and_conf(None, server_conf());

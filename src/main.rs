@@ -41,11 +41,14 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Read the configuration and print every problem in it; start nothing
+    /// Read the configuration and print every problem in it, and what is risky; start nothing
     Check {
         /// Configuration file [default: $PORTCULLIS_CONFIG, else conf/portcullis.yaml]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Take warnings of risky settings for problems
+        #[arg(long)]
+        strict: bool,
     },
     /// Say which location takes a request, and why it would pass or be refused; send nothing
     Explain {
@@ -183,7 +186,7 @@ fn main() -> ExitCode {
     let environment = Environment::process();
     match Arguments::parse().command {
         Command::Run { config } => run(&environment, config),
-        Command::Check { config } => check(&environment, config),
+        Command::Check { config, strict } => check(&environment, config, strict),
         Command::Explain { config, caller, host, method, path } => {
             let question =
                 Question { method: &method, target: &path, host: &host, caller: caller.as_deref() };
@@ -266,10 +269,17 @@ fn program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| PathBuf::from("portcullis"))
 }
 
-fn check(environment: &Environment, file: Option<PathBuf>) -> ExitCode {
+fn check(environment: &Environment, file: Option<PathBuf>, strict: bool) -> ExitCode {
     with_config(environment, file, |config, path| {
         if let Err(error) = app::check(&config) {
             return complain(&error.to_string(), error.exit_code());
+        }
+        for warning in &config.warnings {
+            let _ = writeln!(std::io::stderr(), "{warning:#}");
+        }
+        let warnings = config.warnings.len();
+        if strict && warnings > 0 {
+            return complain(&format!("{}, which --strict does not accept", count(warnings, "warning")), 2);
         }
         print(&format!(
             "{}: good ({}, {})\n",

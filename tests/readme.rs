@@ -242,6 +242,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::WalUnavailable(text()),
         Refusal::PushRefused(VerifyError::Expired),
         Refusal::UpstreamBusy(text()),
+        Refusal::PreflightRefused(text()),
     ];
     let known = |refusal: &Refusal| match refusal {
         Refusal::NotCanonical(_) => 0,
@@ -276,8 +277,9 @@ fn refusals() -> Vec<Refusal> {
         Refusal::WalUnavailable(_) => 29,
         Refusal::PushRefused(_) => 30,
         Refusal::UpstreamBusy(_) => 31,
+        Refusal::PreflightRefused(_) => 32,
     };
-    assert!(all.iter().map(known).eq(0..32));
+    assert!(all.iter().map(known).eq(0..33));
     all
 }
 

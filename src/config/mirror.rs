@@ -28,6 +28,8 @@ section! {
         /// How many proxies in front of the gateway append to `X-Forwarded-For` and are believed: 0 to 8.
         /// Default: 1 on Cloud Run (where `K_SERVICE` is set), else 0.
         trusted_hops: u64,
+        /// Risks that are meant: the names of warnings that `check` then leaves out. Default: none.
+        accept_risks: List<String>,
         /// Logging.
         log: Log,
         /// Export of traces. Default: none.
@@ -308,6 +310,10 @@ section! {
         rewrite: String,
         /// The name of the upstream. Required.
         upstream: String,
+        /// Risks that are meant at this location. Default: none.
+        accept_risks: List<String>,
+        /// Which pages of other origins may call it from a browser. Default: what the upstream says passes.
+        cors: Cors,
         /// Replaces single limits of the upstream.
         timeouts: Timeouts,
         /// Largest request body. Default: no limit; with `webhook`, `adapt` or `wal: true`, where the whole body is kept in
@@ -317,6 +323,28 @@ section! {
         /// (`;`, `%3B`), `percent` (`%25` before two hexadecimal digits), `double_slash` (`//`). Default: none.
         allow_encoded: List<String>,
     }
+
+    /// Which pages of other origins may call a location from a browser. Not with `access: webhook`.
+    struct Cors {
+        /// Their origins as browsers write them, such as `https://app.example.com` or `http://localhost:3000`; or `*` alone,
+        /// not with `credentials`. Required.
+        origins: List<String>,
+        /// The methods that they may use. Default: all that the location takes.
+        methods: List<String>,
+        /// The headers that they may send. Default: those that they ask for.
+        headers: List<String>,
+        /// The headers of answers that they may read, besides the safe ones, `X-Request-Id`, `WWW-Authenticate` and
+        /// `Retry-After`. Default: no others.
+        expose: List<String>,
+        /// Whether they may have the browser send cookies, and open WebSockets with them. Default: `false`.
+        credentials: bool,
+        /// How long browsers may remember the answer to a preflight, at most a day. Default: `10m`.
+        max_age: Scalar,
+        /// Who answers preflights: `answer` (the gateway) or `pass` (the upstream, when origin and method are allowed; it
+        /// then sees them from callers that nobody verified). Default: `answer`.
+        preflight: String,
+    }
+
     /// How a sender signs: exactly one of these.
     struct Webhook {
         /// Slack: commands, events and interactions.

@@ -4,6 +4,7 @@
 //! reference of its keys), `resolve` turns the mirror into the values below, and `problem` collects everything that
 //! is wrong, so that an operator sees all of it at once. Nothing falls back to a default because it could not be read.
 
+mod cors;
 mod environment;
 mod file;
 mod message;
@@ -16,6 +17,7 @@ mod sender;
 mod tests;
 mod traces;
 mod upstream;
+mod warning;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use std::time::Duration;
 use http::Method;
 use url::Url;
 
+pub use cors::{Cors, Origins, PreflightBy};
 pub use environment::Environment;
 pub use message::{
     AdapterSource, DiskStore, FixedReply, Meaning, Message, PubSubDelivery, PubSubStore, Retry, StatusRange,
@@ -40,6 +43,7 @@ pub use upstream::{
     Address, Balance, ClientCertificate, HealthCheck, InFlightLimit, Protocol, Timeouts, Upstream,
     UpstreamTls,
 };
+pub use warning::{Risk, Warning};
 
 pub use crate::telemetry::{LogFormat, LogRequests};
 
@@ -79,6 +83,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// What is let through, and where to. In the order of the file, which has no meaning.
     pub locations: Vec<Location>,
+    /// What is risky, and not accepted in the file.
+    pub warnings: Vec<Warning>,
 }
 
 /// Scheme, host and port, in the form that browsers send in `Origin` (RFC 6454): no path, no trailing slash.
@@ -204,6 +210,8 @@ pub struct Location {
     pub rewrite: Option<String>,
     /// Index into [`Config::upstreams`].
     pub upstream: usize,
+    /// Which pages of other origins may call it.
+    pub cors: Option<Cors>,
     /// The upstream's limits, with the location's own laid over them.
     pub timeouts: Timeouts,
     /// Largest request body in bytes; none when absent.
@@ -224,6 +232,26 @@ pub enum LocationPath {
     Exact(String),
     /// This path, and all below it at a segment boundary.
     Prefix(String),
+}
+
+impl LocationPath {
+    /// Whether it takes a decoded path. A prefix ends at a segment boundary.
+    pub fn takes(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == path,
+            Self::Prefix(prefix) => path
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/')),
+        }
+    }
+
+    /// Of several paths that take a request, the one with the greatest rank wins.
+    pub(crate) fn rank(&self) -> (usize, bool) {
+        match self {
+            Self::Exact(path) => (path.len(), true),
+            Self::Prefix(path) => (path.len(), false),
+        }
+    }
 }
 
 /// Who passes a location.

@@ -6,9 +6,11 @@
 mod address;
 mod allow;
 mod certificate;
+mod cors;
 mod google;
 mod location;
 mod message;
+mod risks;
 mod secret;
 mod traces;
 mod unused;
@@ -74,7 +76,10 @@ pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Config
     let mut resolver = Resolver { environment, folder, problems };
     let config = resolver.config(&file, &root);
     match config {
-        Some(config) if resolver.problems.is_empty() => Ok(config),
+        Some(mut config) if resolver.problems.is_empty() => {
+            config.warnings = resolver.risks(name, &file, &config);
+            Ok(config)
+        }
         _ => Err(Problems::new(name, resolver.problems)),
     }
 }
@@ -145,6 +150,7 @@ impl Resolver<'_> {
         if file.version.is_none() {
             self.missing(root, "version", "begin the file with `version: 1`");
         }
+        self.check_accepted(file);
         let listen = self.listen(file.listen.as_ref());
         let admin = self.value(file.admin.as_ref(), address::socket);
         if let (Some(admin), Some(entry)) = (admin, &file.admin)
@@ -175,6 +181,7 @@ impl Resolver<'_> {
             wal,
             upstreams: upstreams.into_iter().filter_map(|(_, upstream)| upstream).collect(),
             locations,
+            warnings: Vec::new(),
         })
     }
 

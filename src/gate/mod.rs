@@ -3,6 +3,7 @@
 //! the identity look-ups.
 
 pub mod access;
+pub mod cors;
 pub mod explain;
 pub mod intake;
 pub mod location;
@@ -14,7 +15,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::Method;
+use http::{HeaderMap, Method};
 
 use self::access::{Caller, Permit, Presented, Source, is_allowed};
 use self::intake::Own;
@@ -202,6 +203,14 @@ impl Gate {
         refusal.reply(&Asker { form: Form::of(view), request_id: view.request_id, return_path: &return_path })
     }
 
+    /// An answer of ours with what lets pages read it whose origin the location allows.
+    pub fn readable(&self, id: Option<LocationId>, headers: &HeaderMap, reply: Reply) -> Reply {
+        match id.and_then(|id| self.location(id)?.cors.as_ref()) {
+            Some(cors) => cors::readable(cors, headers, reply),
+            None => reply,
+        }
+    }
+
     async fn walk(
         &self,
         view: &RequestView<'_>,
@@ -214,6 +223,11 @@ impl Gate {
             }
             // Boxed, like all that is rare: the future of the common case is allocated for each request.
             return Box::pin(self.answer_own(own, view, now)).await.map(Decision::Answer);
+        }
+        if *view.method == Method::OPTIONS
+            && let Some(decision) = self.preflight(view, trail)
+        {
+            return decision;
         }
         let id = route(&self.router, &self.config.locations, view.host, &view.path, view.method)?;
         trail.location = Some(id);
@@ -262,7 +276,7 @@ impl Gate {
         trail.step = Step::Authorize;
         trail.identity = Some(Arc::clone(&caller.identity));
         if caller.source == Source::Cookie {
-            self.check_origin(view)?;
+            self.check_origin(location, view)?;
         }
         if !is_allowed(allow, &caller.identity) {
             return Err(Refusal::Forbidden { email: caller.identity.email.clone() });
@@ -277,19 +291,6 @@ impl Gate {
             Some(message) => Decision::Read(Pending::message(id, message, Some(caller))),
             None => Decision::Forward(Permit::new(id, Some(caller))),
         })
-    }
-
-    /// Browsers send cookies with WebSocket handshakes of any page, and no preflight. So the handshake must
-    /// come from a page of ours (RFC 6455, section 10.2).
-    fn check_origin(&self, view: &RequestView<'_>) -> Result<(), Refusal> {
-        if !view.is_websocket() {
-            return Ok(());
-        }
-        let ours = self.origin(view)?;
-        match view.headers.get(http::header::ORIGIN) {
-            Some(origin) if origin.as_bytes() != ours.as_bytes() => Err(Refusal::CrossOrigin),
-            _ => Ok(()),
-        }
     }
 
     async fn answer_own(&self, own: Own, view: &RequestView<'_>, now: UnixTime) -> Result<Reply, Refusal> {

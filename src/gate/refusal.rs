@@ -44,6 +44,8 @@ pub enum Refusal {
     },
     /// A page of another origin tries to open a WebSocket with this browser's session.
     CrossOrigin,
+    /// A page whose origin may not call here asks whether it may; why is for the log.
+    PreflightRefused(String),
     /// Google could not be asked.
     ProviderUnavailable(String),
     /// No token could be minted for the upstream.
@@ -148,6 +150,9 @@ impl Refusal {
             ),
             Self::Forbidden { .. } => row(S::FORBIDDEN, "forbidden", "This account has no access", 7),
             Self::CrossOrigin => row(S::FORBIDDEN, "cross_origin", "This page may not connect here", 7),
+            Self::PreflightRefused(_) => {
+                row(S::FORBIDDEN, "preflight_refused", "Pages of this origin may not call this", 7)
+            }
             Self::ProviderUnavailable(_) => later(
                 S::SERVICE_UNAVAILABLE,
                 "provider_unavailable",
@@ -242,7 +247,8 @@ impl Refusal {
             Self::InvalidCredential(why) => format!("{}. Get a new token and try again.", capitalised(&why.to_string())),
             Self::Throttled => "Wait a minute before trying another token.".to_owned(),
             Self::Forbidden { email } => format!("{email} is signed in, but is not allowed here."),
-            Self::CrossOrigin => "WebSockets are accepted from pages of this site only.".to_owned(),
+            Self::CrossOrigin => "WebSockets are accepted from pages of this site, and of those it names, only.".to_owned(),
+            Self::PreflightRefused(_) => "The origin of the page is not among those that are allowed here.".to_owned(),
             Self::ProviderUnavailable(_) => {
                 "Your credential could not be checked. It may well be good; try again in a moment.".to_owned()
             }
@@ -282,6 +288,7 @@ impl Refusal {
     pub fn cause(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::ProviderUnavailable(cause)
+            | Self::PreflightRefused(cause)
             | Self::MintUnavailable(cause)
             | Self::UpstreamBusy(cause)
             | Self::UpstreamUnreachable(cause)

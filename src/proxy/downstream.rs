@@ -53,6 +53,7 @@ impl Proxy {
             }
             Decision::Answer(mut reply) => {
                 ctx.audit = reply.audit.take();
+                let reply = self.gate.readable(ctx.location, &session.req_header().headers, reply);
                 Box::pin(write(session, ctx, reply)).await.map(|()| true)
             }
             Decision::Refuse(refusal) => Box::pin(self.refuse(session, ctx, refusal)).await.map(|()| true),
@@ -100,7 +101,7 @@ impl Proxy {
     /// The answer to a refusal, also for requests that have no canonical view.
     pub(super) fn refusal_reply(&self, session: &Session, ctx: &Context, refusal: &Refusal) -> Reply {
         let view = view(session, ctx).unwrap_or_else(|_| nowhere(session, ctx));
-        self.gate.refuse(refusal, &view)
+        self.gate.readable(ctx.location, view.headers, self.gate.refuse(refusal, &view))
     }
 
     /// Where the request comes from, and its trace.
@@ -127,9 +128,13 @@ impl Proxy {
         ctx.trace = Some(trace);
     }
 
-    /// A declared length above the location's limit is refused before anything is forwarded.
-    fn body_over_limit(&self, session: &Session, decision: &Decision) -> Option<u64> {
+    /// A declared length above the location's limit is refused before anything is forwarded, and so is a preflight
+    /// with a body.
+    fn body_over_limit(&self, session: &mut Session, decision: &Decision) -> Option<u64> {
         let Decision::Forward(permit) = decision else { return None };
+        if permit.is_preflight() {
+            return (!session.is_body_empty()).then_some(0);
+        }
         let limit = self.gate.location(permit.location())?.max_body?;
         (content_length(session)? > limit).then_some(limit)
     }

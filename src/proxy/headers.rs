@@ -12,6 +12,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 
+use super::cors::keep_preflight;
 use super::{Context, Proxy};
 use crate::config::Location;
 use crate::cookies;
@@ -71,6 +72,9 @@ impl Proxy {
         // to follow each change. Names go out in lower case, as in HTTP/2.
         let mut parts = take_parts(request);
         strip(&mut parts.headers, &upstream.token_header, !location.methods.is_empty());
+        if permit.is_preflight() {
+            keep_preflight(&mut parts.headers);
+        }
         if permit.consumed_authorization() {
             parts.headers.remove(AUTHORIZATION);
         }

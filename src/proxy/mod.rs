@@ -3,6 +3,7 @@
 mod address;
 mod balance;
 mod connections;
+mod cors;
 mod downstream;
 mod failure;
 mod framing;
@@ -327,11 +328,12 @@ impl ProxyHttp for Proxy {
     /// Step *respond*.
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
         ctx.step = Step::Respond;
+        self.permit_pages(session, response, ctx)?;
         headers::prepare_response(response, &self.cookies, &ctx.id_header)
     }
 

@@ -91,6 +91,7 @@ impl Resolver<'_> {
         let recorded = self.records(file, shared);
         let reads =
             recorded || file.adapt.is_some() || file.access.as_ref().is_some_and(|it| it.value == "webhook");
+        let cors = self.cors(file, &methods, reads);
         let adapt = self.adapter(file.adapt.as_ref());
         let key = path.as_ref().map(|(name, _)| format!("{}{name}", host.as_deref().unwrap_or_default()));
         let store = shared.named.wal.map(|wal| &wal.store);
@@ -105,6 +106,7 @@ impl Resolver<'_> {
             access,
             rewrite,
             upstream,
+            cors,
             timeouts,
             max_body,
             allow_encoded,

@@ -17,6 +17,7 @@ fn location(path: &str) -> Location {
         rewrite: None,
         upstream: 0,
         timeouts: Timeouts { connect: second, read: second, write: second, idle: second },
+        cors: None,
         max_body: None,
         allow_encoded: AllowEncoded::default(),
         adapt: None,
