@@ -47,6 +47,13 @@ const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
 const FLUSH: Duration = Duration::from_millis(1500);
 /// Idle connections to upstreams that are kept, in all.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 256;
+/// Attempts for one request, over all addresses of its upstream: enough to pass by what is down, few enough that callers
+/// do not wait for a long list of dead ones.
+const ATTEMPTS: usize = 4;
+/// Streams of one HTTP/2 connection at once. Browsers and gRPC clients expect 100 at least (RFC 9113, section 6.5.2).
+const H2_STREAMS: u32 = 250;
+/// Largest header list in bytes, as in HTTP/1.1.
+const H2_HEADER_LIST: u32 = 64 * 1024;
 /// How long an idle HTTP/2 connection of a caller is kept.
 const H2_IDLE: Duration = Duration::from_secs(620);
 
@@ -263,7 +270,7 @@ fn server_conf() -> ServerConf {
         grace_period_seconds: Some(GRACE.as_secs()),
         graceful_shutdown_timeout_seconds: Some(RUNTIME_TIMEOUT.as_secs()),
         upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
-        max_retries: 4,
+        max_retries: ATTEMPTS,
         ..ServerConf::default()
     }
 }
@@ -279,7 +286,7 @@ fn server_options() -> HttpServerOptions {
 /// from those.
 fn h2_options() -> H2Options {
     let mut options = default_h2_options();
-    options.max_concurrent_streams(250).max_header_list_size(64 * 1024);
+    options.max_concurrent_streams(H2_STREAMS).max_header_list_size(H2_HEADER_LIST);
     options
 }
 

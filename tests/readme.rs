@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use http::StatusCode;
-use portcullis::config::{self, Environment};
+use portcullis::config::{self, Environment, Risk};
 use portcullis::gate::intake::Own;
 use portcullis::gate::refusal::Refusal;
 use portcullis::gate::request::NotCanonical;
@@ -331,6 +331,13 @@ fn the_endpoints_are_listed() {
         literals(include_str!("../src/login/mod.rs")).filter(|text| text.starts_with("/.portcullis/"));
     let known: BTreeSet<&str> = login.chain(["/.portcullis/health"]).collect();
     assert_eq!(said, known);
+}
+
+#[test]
+fn every_risk_is_listed() {
+    let rows = table("| name | warns of |");
+    let said: Vec<&str> = rows.iter().map(|row| bare(row[0])).collect();
+    assert_eq!(said, Risk::ALL.map(|(name, _)| name));
 }
 
 #[test]

@@ -50,6 +50,21 @@ pub use crate::telemetry::{LogFormat, LogRequests};
 /// The prefix of the gateway's own endpoints: no location takes what is below it.
 pub const RESERVED_PREFIX: &str = "/.portcullis";
 
+/// What the names of sign-in's own cookies begin with, behind any prefix. No session cookie is called like that.
+pub const OWN_COOKIES: OwnCookies =
+    OwnCookies { attempt: "portcullis-attempt", hint: "portcullis-hint", last: "portcullis-last" };
+
+/// See [`OWN_COOKIES`].
+#[derive(Clone, Copy, Debug)]
+pub struct OwnCookies {
+    /// Attempts to sign in; a number follows.
+    pub attempt: &'static str,
+    /// Who signed in last.
+    pub hint: &'static str,
+    /// How sign-in ended last.
+    pub last: &'static str,
+}
+
 /// The whole configuration.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -20,7 +20,7 @@ use crate::secret::Secret;
 use crate::telemetry::metrics::TokenLook;
 use crate::time::UnixTime;
 
-/// Checks under way at once. Each may be a call to Google.
+/// Checks of one kind of token under way at once. Each may be a call to Google.
 const CHECKS_AT_ONCE: usize = 64;
 /// How long a check waits for its turn.
 const TURN: Duration = Duration::from_secs(2);
@@ -60,7 +60,13 @@ struct Inner {
     audiences: Audiences,
     cache: FactCache,
     budget: RejectionBudget,
-    turns: Semaphore,
+    turns: Turns,
+}
+
+/// Turns to check a token. Each kind depends on another service of Google, and must not wait for that of the other.
+struct Turns {
+    access_token: Semaphore,
+    id_token: Semaphore,
 }
 
 /// For whom a token may have been issued.
@@ -83,7 +89,10 @@ impl Verifier {
             audiences: Audiences { clients, own },
             cache: FactCache::new(&config.cache),
             budget: RejectionBudget::new(),
-            turns: Semaphore::new(CHECKS_AT_ONCE),
+            turns: Turns {
+                access_token: Semaphore::new(CHECKS_AT_ONCE),
+                id_token: Semaphore::new(CHECKS_AT_ONCE),
+            },
         };
         Self { inner: Arc::new(inner), flights: Flights::default() }
     }
@@ -157,7 +166,11 @@ impl Inner {
         client: IpAddr,
         now: UnixTime,
     ) -> Outcome {
-        let Ok(Ok(_turn)) = tokio::time::timeout(TURN, self.turns.acquire()).await else {
+        let turns = match kind {
+            Kind::AccessToken => &self.turns.access_token,
+            Kind::IdToken => &self.turns.id_token,
+        };
+        let Ok(Ok(_turn)) = tokio::time::timeout(TURN, turns.acquire()).await else {
             return Err(VerifyError::Unavailable("too many checks are under way".to_owned()));
         };
         // Another flight may have landed between the look into the cache and this one's start.

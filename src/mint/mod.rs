@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use http::HeaderValue;
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -105,13 +106,14 @@ impl Mint {
         }
     }
 
-    /// Fetches all tokens ahead of the first request.
+    /// Fetches all tokens ahead of the first request, at once.
     pub async fn prefetch(&self, now: UnixTime) {
-        for slot in self.slots.values() {
+        let fetch = async |slot: &Arc<Slot>| {
             if let Err(error) = slot.token(now).await {
                 log::warn!("{error}");
             }
-        }
+        };
+        join_all(self.slots.values().map(fetch)).await;
     }
 }
 

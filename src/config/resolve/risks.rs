@@ -9,13 +9,11 @@ use crate::config::mirror::{self, List};
 use crate::config::problem::{Place, Spanned};
 use crate::config::{Access, Address, Config, HmacAlgorithm, Location, LocationPath, Risk, Scheme, Warning};
 
-/// Domains that hand out addresses to anybody.
-const CONSUMER_DOMAINS: [&str; 16] = [
+/// Domains that hand out addresses to anybody, and whose addresses a Google account can have. Google's own are refused.
+const CONSUMER_DOMAINS: [&str; 14] = [
     "aol.com",
-    "gmail.com",
     "gmx.de",
     "gmx.net",
-    "googlemail.com",
     "hotmail.com",
     "icloud.com",
     "live.com",
