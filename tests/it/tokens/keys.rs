@@ -4,9 +4,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use portcullis::config::{self, Environment};
-use portcullis::dev::google::{Endpoint, Fault, Options, StandIn};
+use portcullis::dev::google::{AccessTokenSpec, CLIENT_ID, Endpoint, Fault, Options, StandIn};
 use portcullis::identity::{Credential, IdentityProvider as _, Verifier, VerifyError};
 use portcullis::outbound::Outbound;
 use portcullis::telemetry::metrics::Metrics;
@@ -203,4 +205,34 @@ async fn without_keys_a_crowd_makes_one_fetch() {
     world.google.clear_switches();
     let token = world.id_token(ADA, |_| {});
     world.until(200, || world.client().get("/x").bearer(&token)).await;
+}
+
+/// The keys that are fetched at the start were fetched for nobody in particular.
+#[tokio::test]
+async fn a_key_that_is_newer_than_the_start_does_not_wait() {
+    let keys = Keys::new(Options::default());
+    keys.verifier.prefetch(keys.start).await;
+    assert_eq!(keys.fetches(), 1);
+    keys.google.rotate_keys();
+    keys.verify(&keys.token(1), 1).await.unwrap();
+    assert_eq!(keys.fetches(), 2);
+    keys.google.rotate_keys();
+    assert!(matches!(keys.verify(&keys.token(2), 2).await, Err(VerifyError::Invalid(_))), "but only once");
+    assert_eq!(keys.fetches(), 2);
+}
+
+#[tokio::test]
+async fn id_tokens_that_wait_for_keys_do_not_hold_access_tokens_up() {
+    let keys = Keys::new(Options::default());
+    keys.google.delay(Endpoint::Certs, Duration::from_mins(1));
+    let tokens: Vec<String> = (0..100).map(|number| keys.token(number)).collect();
+    let person = keys.google.account(ADA).unwrap();
+    let access = keys.google.issue_access_token(&AccessTokenSpec::person(person, CLIENT_ID));
+    let waiting = join_all(tokens.iter().map(|token| keys.verify(token, 0)));
+    tokio::select! {
+        // All of them take what turns they find before the access token comes.
+        biased;
+        outcomes = waiting => panic!("nobody waits: {outcomes:?}"),
+        outcome = keys.verify(&access, 0) => outcome.unwrap(),
+    }
 }
