@@ -193,7 +193,12 @@ async fn a_passed_preflight_carries_nothing_else() {
         (204, Some("PUT"))
     );
     world.upstream.assert_untouched();
-    // In HTTP/2, a body needs no announcement.
+}
+
+/// In HTTP/2, a body needs no announcement.
+#[tokio::test]
+async fn a_passed_preflight_has_no_body() {
+    let world = world();
     let mut frames = Frames::connect(world.gateway.address()).await;
     let fields = [
         (":method", "OPTIONS"),

@@ -41,8 +41,7 @@ impl Keys {
 
     /// A token that is new, and good so many seconds after the start.
     fn token(&self, after: u64) -> String {
-        let mut claims =
-            self.google.claims(self.google.account(ADA).unwrap(), portcullis::dev::google::CLIENT_ID);
+        let mut claims = self.google.claims(self.google.account(ADA).unwrap(), CLIENT_ID);
         claims["iat"] = (self.start.0 + after).into();
         claims["exp"] = (self.start.0 + after + 3600).into();
         claims["jti"] = format!("{after}-{}", self.google.calls(Endpoint::Certs)).into();
@@ -109,7 +108,7 @@ async fn keys_that_cannot_be_renewed_stay_in_use() {
     }
     // And one that is not known is not good because of it.
     let header = json!({"alg": "RS256", "kid": "unknown", "typ": "JWT"});
-    let claims = keys.google.claims(keys.google.account(ADA).unwrap(), portcullis::dev::google::CLIENT_ID);
+    let claims = keys.google.claims(keys.google.account(ADA).unwrap(), CLIENT_ID);
     let unknown = keys.google.issue_id_token(&claims, Some(&header));
     assert!(matches!(keys.verify(&unknown, after).await, Err(VerifyError::Invalid(_))));
 }
@@ -173,7 +172,7 @@ async fn odd_key_sets_are_survived_from_the_start() {
         google.fail(Endpoint::Certs, fault);
         upstream.forget();
         let gateway = crate::harness::gateway::Setup::new(&yaml).start();
-        let token = google.issue_id_token(&google.claims(ada, portcullis::dev::google::CLIENT_ID), None);
+        let token = google.issue_id_token(&google.claims(ada, CLIENT_ID), None);
         let client = crate::harness::http::Client::new(gateway.address());
         let response = client.get("/x").bearer(&token).send().await;
         assert_eq!(response.status.as_u16(), status, "{name}: {}", response.text());
