@@ -4,7 +4,7 @@ CARGO ?= cargo
 CONFIG ?= conf/portcullis.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test lint image bench run
+.PHONY: help dev test nightly lint image bench run
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -23,6 +23,12 @@ test: ## All tests: unit, integration, browser, README, documentation
 	@.ci/install build test
 	$(CARGO) test --locked --no-fail-fast
 
+# Each prints what it chose at random; PORTCULLIS_SEED repeats the choices of one.
+nightly: ## The long forms of tests: 200 times SIGKILL while senders post, ten times as many cases of each property
+	@.ci/install build
+	PORTCULLIS_KILLS=200 $(CARGO) test --locked --test durability -- --nocapture
+	PROPTEST_CASES=2560 $(CARGO) test --locked --lib
+
 lint: ## Format, Clippy, documentation, licences, Terraform, and every configuration in conf/
 	@.ci/install build lint
 	$(CARGO) fmt --check
@@ -35,6 +41,7 @@ lint: ## Format, Clippy, documentation, licences, Terraform, and every configura
 	@set -e; for file in conf/*.yaml; do \
 		GOOGLE_CLIENT_ID=1-a.apps.googleusercontent.com ZAPIER_CLIENT_ID=2-b.apps.googleusercontent.com \
 		PUBLIC_URL=https://gw.example.com UPSTREAM_URL=https://up.example.com AUTHORIZED_DOMAIN=example.com \
+		GOOGLE_CLOUD_PROJECT=example PARTNER_SECRET=secret \
 		$(CARGO) run --locked --quiet -- check --config $$file; done
 	@.ci/terraform
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::ClientBuilder;
 use thiserror::Error;
 use url::Url;
@@ -182,7 +183,12 @@ impl Outbound {
     async fn send(&self, call: Call, speaks: Speaks) -> Result<Answer, OutboundError> {
         let name = call.service.name();
         let client = self.client(&call.url, speaks).map_err(|why| OutboundError::NoClient(why.clone()))?;
-        let request = client.request(call.method, call.url).headers(call.headers).body(call.body);
+        let mut headers = call.headers;
+        // An empty body has a length as well (RFC 9110, section 8.6); without it, Google's front end answers 411.
+        if call.body.is_empty() && [Method::POST, Method::PUT, Method::PATCH].contains(&call.method) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let request = client.request(call.method, call.url).headers(headers).body(call.body);
         let unreachable = |error: reqwest::Error| OutboundError::Unreachable(name, describe(error));
         let mut response = request.send().await.map_err(unreachable)?;
         let mut body = BytesMut::new();

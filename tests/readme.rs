@@ -95,7 +95,8 @@ fn the_commands_are_answered_as_it_says() {
     while !welcome.contains("Ctrl-C") {
         assert!(out.read_line(&mut welcome).unwrap() > 0, "no welcome: {welcome}");
     }
-    let (gateway, stand_in) = (port(&welcome, "Open"), port(&welcome, "Stand-in"));
+    let (gateway, stand_in, echo) =
+        (port(&welcome, "Open"), port(&welcome, "Stand-in"), port(&welcome, "Echo"));
     let runnable: Vec<_> =
         blocks("```sh").into_iter().filter(|(marker, _)| *marker == "<!-- run -->").collect();
     assert_eq!(runnable.len(), 1);
@@ -116,9 +117,32 @@ fn the_commands_are_answered_as_it_says() {
         output.lines().filter_map(|line| line.strip_prefix("HTTP/1.1 ")?.split(' ').next()).collect();
     assert_eq!(statuses, expected, "{output}");
     assert!(output.contains("ada@example.com"), "the service learns who calls: {output}");
+    webhooks(gateway, echo);
     drop(dev);
     log.read_to_string(&mut line).unwrap();
     assert!(!line.contains("panicked"), "{line}");
+}
+
+/// The walk through the log: both messages are answered at once, and the second is delivered when the service is back.
+#[expect(clippy::disallowed_methods, reason = "curl and openssl are found on the test's own path")]
+fn webhooks(gateway: u16, echo: u16) {
+    let blocks = blocks("```sh");
+    let (_, script) = blocks.iter().find(|(marker, _)| *marker == "<!-- run webhooks -->").unwrap();
+    let here = script
+        .replace("localhost:8080", &format!("localhost:{gateway}"))
+        .replace("localhost:8082", &format!("localhost:{echo}"));
+    assert!(!here.contains("localhost:808"), "{here}");
+    let shell = Command::new("timeout")
+        .args(["60", "sh", "-euc", &here])
+        .env_clear()
+        .env("PATH", std::env::var("PATH").unwrap())
+        .output()
+        .unwrap();
+    let output = String::from_utf8(shell.stdout).unwrap();
+    assert!(shell.status.success(), "{output}");
+    assert_eq!(output.matches("HTTP/1.1 200 OK").count(), 2, "{output}");
+    let delivered = output.lines().find(|line| line.contains("POST /engine-rest/signal (attempt")).unwrap();
+    assert!(delivered.contains("\"value\":\"second\"") && !delivered.contains("(attempt 1)"), "{delivered}");
 }
 
 #[test]
@@ -159,12 +183,23 @@ fn every_command_is_listed() {
     assert_eq!(said, known);
 }
 
-/// The keys of `conf/full.yaml`, which sets every key there is (a test of the configuration proves it), with their
-/// values and whether these are the defaults.
+/// The keys of the files that set every key there is (a test of the configuration proves it), with their values and
+/// whether these are the defaults.
 fn keys() -> BTreeMap<String, (String, bool)> {
-    let mut stack: Vec<(usize, String)> = Vec::new();
     let mut keys = BTreeMap::new();
-    for line in include_str!("../conf/full.yaml").lines() {
+    for text in [
+        include_str!("../conf/full.yaml"),
+        include_str!("../conf/vm.yaml"),
+        include_str!("../conf/pull.yaml"),
+    ] {
+        read_keys(text, &mut keys);
+    }
+    keys
+}
+
+fn read_keys(text: &str, keys: &mut BTreeMap<String, (String, bool)>) {
+    let mut stack: Vec<(usize, String)> = Vec::new();
+    for line in text.lines() {
         let item = line.trim_start().starts_with("- ");
         let (indent, text) = match line.trim_start().strip_prefix("- ") {
             Some(rest) => (line.len() - rest.len(), rest),
@@ -178,9 +213,14 @@ fn keys() -> BTreeMap<String, (String, bool)> {
             list.push_str("[]");
         }
         let parents: Vec<&str> = stack.iter().map(|(_, name)| name.as_str()).collect();
-        let name = if parents == ["upstreams"] { "NAME" } else { key };
-        let path = [parents, vec![name]].concat().join(".");
-        let value = value.trim();
+        let chosen = parents == ["upstreams"] || parents == ["secrets"] || parents.last() == Some(&"headers");
+        let name = if chosen { "NAME" } else { key };
+        let json = parents.last() == Some(&"json");
+        let path = if json { parents.join(".") } else { [parents, vec![name]].concat().join(".") };
+        // What stands between braces is written out in another file.
+        let value =
+            value.split(" #").next().filter(|_| !value.ends_with("# default")).unwrap_or(value).trim();
+        let value = if value.starts_with('{') { "" } else { value };
         match value.strip_suffix("# default") {
             Some(default) => drop(keys.insert(path, (default.trim().to_owned(), true))),
             None if !value.is_empty() => drop(keys.entry(path).or_insert((value.to_owned(), false))),
@@ -188,7 +228,6 @@ fn keys() -> BTreeMap<String, (String, bool)> {
         }
         stack.push((indent, name.to_owned()));
     }
-    keys
 }
 
 #[test]
@@ -329,7 +368,7 @@ fn the_endpoints_are_listed() {
     }
     let login =
         literals(include_str!("../src/login/mod.rs")).filter(|text| text.starts_with("/.portcullis/"));
-    let known: BTreeSet<&str> = login.chain(["/.portcullis/health"]).collect();
+    let known: BTreeSet<&str> = login.chain(["/.portcullis/health", "/.portcullis/playback"]).collect();
     assert_eq!(said, known);
 }
 

@@ -18,10 +18,11 @@ use crate::mint::Mint;
 use crate::outbound::Outbound;
 use crate::playback::{Courier, Player};
 use crate::secrets::{SecretError, SecretManager, Secrets};
+use crate::telemetry::metrics::Reading;
 use crate::time::UnixTime;
-use crate::wal::Wal;
 use crate::wal::disk::Disk;
 use crate::wal::pubsub::PubSub;
+use crate::wal::{Stats, Wal};
 
 /// Parts that others use as well.
 pub(super) struct Shared<'a> {
@@ -47,7 +48,8 @@ pub(super) fn assemble(
     let secrets = Arc::new(secrets(config, &api)?);
     let courier = (Arc::clone(config), Arc::clone(shared.mint), Arc::clone(shared.outbound));
     let courier = Arc::new(Courier::new(courier.0, courier.1, courier.2));
-    let Log { wal, push, plays } = log(shared, api)?;
+    let Log { wal, pubsub, push, plays } = log(shared, api)?;
+    watch(shared, &courier, wal.clone(), pubsub);
     let player = wal.clone().zip(config.wal.as_ref()).filter(|_| plays);
     let player = player.map(|(wal, settings)| Player::new(wal, Arc::clone(&courier), settings.retry));
     Ok(Some((Recorder { secrets, adapters, adapter_of, wal, courier, push }, player)))
@@ -92,19 +94,74 @@ fn secrets(config: &Config, api: &Arc<GoogleApi>) -> Result<Secrets, StartError>
     Ok(secrets)
 }
 
+/// Has the metrics tell what the log and the courier keep.
+fn watch(
+    shared: &Shared<'_>,
+    courier: &Arc<Courier>,
+    wal: Option<Arc<dyn Wal>>,
+    pubsub: Option<Arc<PubSub>>,
+) {
+    let courier = Arc::clone(courier);
+    shared.outbound.metrics().add_source(move || {
+        let counts = courier.counts();
+        let deliveries = |outcome: &str, count: u64| {
+            let help = "Deliveries of messages, by what the service's answer meant for the message.";
+            Reading::counter("portcullis_deliveries_total", help, count as f64).label("outcome", outcome)
+        };
+        let mut readings = vec![
+            deliveries("settled", counts.settled),
+            deliveries("retried", counts.retried),
+            deliveries("dead", counts.dead),
+        ];
+        if let Some(pubsub) = &pubsub {
+            let help = "Messages of Pub/Sub that hold no entry of the log.";
+            let unreadable = pubsub.unreadable() as f64;
+            readings.push(Reading::counter("portcullis_wal_unreadable_total", help, unreadable));
+        }
+        if let Some(stats) = wal.as_ref().and_then(|wal| wal.stats()) {
+            readings.extend(of_disk(&stats, UnixTime::now()));
+        }
+        readings
+    });
+}
+
+/// The figures of a log on disk; Pub/Sub counts its own.
+fn of_disk(stats: &Stats, now: UnixTime) -> Vec<Reading> {
+    let entries = |state: &str, number: u64| {
+        let help = "Entries of the write-ahead log on disk: waiting, on their way, dead letters.";
+        Reading::gauge("portcullis_wal_entries", help, number as f64).label("state", state)
+    };
+    let age = stats.oldest.map_or(0, |oldest| now.since(oldest).as_secs());
+    vec![
+        entries("waiting", stats.waiting.saturating_sub(stats.out)),
+        entries("out", stats.out),
+        entries("dead", stats.dead),
+        Reading::gauge("portcullis_wal_bytes", "Bytes of entries and dead letters.", stats.bytes as f64),
+        Reading::gauge("portcullis_wal_limit_bytes", "Most bytes that there may be.", stats.limit as f64),
+        Reading::gauge(
+            "portcullis_wal_oldest_age_seconds",
+            "How long the oldest entry has waited; 0 when none waits.",
+            age as f64,
+        ),
+    ]
+}
+
 struct Log {
     wal: Option<Arc<dyn Wal>>,
+    pubsub: Option<Arc<PubSub>>,
     push: Option<Push>,
     /// Whether the gateway asks the log for entries; with push, Pub/Sub brings them.
     plays: bool,
 }
 
 fn log(shared: &Shared<'_>, api: Arc<GoogleApi>) -> Result<Log, StartError> {
-    let Some(settings) = &shared.config.wal else { return Ok(Log { wal: None, push: None, plays: false }) };
+    let Some(settings) = &shared.config.wal else {
+        return Ok(Log { wal: None, pubsub: None, push: None, plays: false });
+    };
     let store = match &settings.store {
         WalStore::Disk(store) => {
             let disk: Arc<dyn Wal> = Arc::new(Disk::open(store)?);
-            return Ok(Log { wal: Some(disk), push: None, plays: true });
+            return Ok(Log { wal: Some(disk), pubsub: None, push: None, plays: true });
         }
         WalStore::PubSub(store) => store,
     };
@@ -127,5 +184,6 @@ fn log(shared: &Shared<'_>, api: Arc<GoogleApi>) -> Result<Log, StartError> {
         PubSubDelivery::Pull { .. } => None,
     };
     let plays = push.is_none();
-    Ok(Log { wal: Some(log), push, plays })
+    let pubsub = Some(Arc::clone(&log));
+    Ok(Log { wal: Some(log), pubsub, push, plays })
 }

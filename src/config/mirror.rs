@@ -194,7 +194,7 @@ section! {
         first: Scalar,
         /// Longest wait, at most a day. Default: `10m`.
         longest: Scalar,
-        /// Age at which an entry becomes a dead letter, at most 31 days. Default: `7d`.
+        /// Age at which an entry becomes a dead letter, at most 30 days. Default: `7d`.
         max_age: Scalar,
         /// Attempts after which an entry becomes a dead letter. Default: no limit.
         max_attempts: u64,

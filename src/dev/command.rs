@@ -3,18 +3,25 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 
 use super::echo::Echo;
-use super::google::{Options, StandIn};
+use super::google::{Options, PushSpec, StandIn, SubscriptionSpec};
 use crate::app::{self, Platform, StartError};
-use crate::config::{self, Access, Config, Environment, LogFormat, Problems};
+use crate::config::{
+    self, Access, Config, Environment, LogFormat, Problems, PubSubDelivery, SecretSource, WalStore,
+};
 
 /// The configuration that is used when none is named.
 const BUILT_IN: &str = include_str!("../../conf/dev.yaml");
 const BUILT_IN_NAME: &str = "conf/dev.yaml (built in)";
+/// What every secret of Secret Manager holds here.
+const SECRET: &str = "dev-signing-secret";
+/// Deliveries before an entry is a dead letter.
+const ATTEMPTS: u32 = 100;
 /// Set by Cloud Run for services and jobs.
 const CLOUD_RUN: [&str; 3] = ["K_SERVICE", "K_REVISION", "CLOUD_RUN_JOB"];
 
@@ -72,6 +79,7 @@ pub fn run(
     let runtime = runtime().map_err(|error| DevError::Helper("the stand-in", error))?;
     let (stand_in, echo) = runtime.block_on(start_helpers(&config))?;
     divert(&mut config, &stand_in, &echo);
+    runtime.block_on(async { furnish(&config, &stand_in) });
     print(&welcome(&config, &stand_in, &echo, file));
     Ok(app::run(config, Platform { program, ..Platform::default() })?)
 }
@@ -126,6 +134,9 @@ fn divert(config: &mut Config, stand_in: &StandIn, echo: &Echo) {
     endpoints.certs = stand_in.certs();
     endpoints.revocation = stand_in.revocation();
     endpoints.metadata = stand_in.metadata();
+    endpoints.secret_manager = Some(stand_in.secret_manager());
+    endpoints.pubsub = stand_in.pubsub();
+    endpoints.pubsub_emulator = false;
     for upstream in &mut config.upstreams {
         upstream.replace(echo.base_url());
         upstream.protocol = config::Protocol::Http1;
@@ -138,6 +149,38 @@ fn divert(config: &mut Config, stand_in: &StandIn, echo: &Echo) {
     };
 }
 
+/// Gives the stand-in what the configuration expects at Google: secrets, topics, and the subscription that brings
+/// entries of the log back.
+fn furnish(config: &Config, stand_in: &StandIn) {
+    for secret in &config.secrets {
+        if let SecretSource::SecretManager(version) = &secret.source {
+            let name = version.split("/versions/").next().unwrap_or_default();
+            stand_in.add_secret_version(name, SECRET.as_bytes());
+        }
+    }
+    let Some(WalStore::PubSub(store)) = config.wal.as_ref().map(|wal| &wal.store) else { return };
+    stand_in.create_topic(&store.topic);
+    let mut subscription = SubscriptionSpec::pull(&store.topic);
+    subscription.backoff = Some((Duration::from_secs(1), Duration::from_secs(10)));
+    if let Some(topic) = &store.dead_letter_topic {
+        stand_in.create_topic(topic);
+        subscription.dead_letter = Some((topic.clone(), ATTEMPTS));
+    }
+    let name = match &store.delivery {
+        PubSubDelivery::Pull { subscription } => subscription.clone(),
+        PubSubDelivery::Push { account, audience } => {
+            let mut endpoint = config::Origin::local(config.listen).as_str().to_owned();
+            endpoint.push_str("/.portcullis/playback");
+            // An origin and a path always make a URL.
+            let Ok(endpoint) = endpoint.parse() else { return };
+            subscription.push =
+                Some(PushSpec { endpoint, account: account.clone(), audience: audience.clone() });
+            format!("{}-playback", store.topic.replacen("/topics/", "/subscriptions/", 1))
+        }
+    };
+    stand_in.create_subscription(&name, subscription);
+}
+
 /// How a browser on this machine names the gateway.
 fn gateway_url(config: &Config) -> String {
     format!("{}/", config::Origin::local(config.listen).as_str())
@@ -145,7 +188,10 @@ fn gateway_url(config: &Config) -> String {
 
 fn welcome(config: &Config, stand_in: &StandIn, echo: &Echo, file: Option<&Path>) -> String {
     let gateway = gateway_url(config);
-    let stand_in = stand_in.base_url();
+    let (stand_in, echo) = (stand_in.base_url(), echo.base_url());
+    let held = config.secrets.iter().any(|secret| matches!(secret.source, SecretSource::SecretManager(_)));
+    let secrets =
+        if held { format!("Secrets   those of Secret Manager are {SECRET}\n\n") } else { String::new() };
     let file = file.map_or_else(|| PathBuf::from(BUILT_IN_NAME), Path::to_path_buf);
     let person = format!("ada@{}", allowed_domain(config).unwrap_or_else(|| Options::default().domain));
     format!(
@@ -156,10 +202,11 @@ fn welcome(config: &Config, stand_in: &StandIn, echo: &Echo, file: Option<&Path>
          curl -i -H 'Accept: text/html' {gateway}  # a browser: 302 to sign-in\n          \
          curl -i -H \"Authorization: Bearer $(curl -s '{stand_in}dev/access-token?as={person}')\" {gateway}  # a program with a token of {person}\n\n\
          Stand-in  {stand_in}  people, programs, their tokens, and switches to make it slow or failing\n\
-         Echo      {}  answers in place of every upstream\n\n\
+         Echo      {echo}  answers in place of every upstream\n          \
+         curl -X POST {echo}.echo/off  # it is down, until .echo/on\n\n\
+         {secrets}\
          Ctrl-C ends it all.\n\n",
         file.display(),
-        echo.base_url(),
     )
 }
 

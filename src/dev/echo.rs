@@ -1,5 +1,7 @@
 //! An upstream that answers with what it received, to see and to test what the gateway forwards.
 //!
+//! It can be switched off and on, to see what the write-ahead log does meanwhile: `POST /.echo/off`, `POST /.echo/on`;
+//! `GET /.echo/received` lists what came.
 //! It checks nothing: a service on Cloud Run has the platform verify the token before it. Tokens are shown by
 //! their first characters and their claims, never whole; only [`Echo::requests`] keeps them, for tests.
 
@@ -10,13 +12,14 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::extract::{FromRequestParts as _, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts as _, Request, State};
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
@@ -25,6 +28,7 @@ use ring::digest::{Context, SHA256};
 use tokio::sync::mpsc;
 use url::Url;
 
+use super::loopback::Wire;
 use super::{loopback, page};
 
 /// A request as it arrived.
@@ -70,19 +74,26 @@ const LARGEST_BODY: u64 = 1 << 30;
 
 type Record = Arc<Mutex<VecDeque<Received>>>;
 
+#[derive(Clone, Debug, Default)]
+struct Shared {
+    record: Record,
+    /// Whether connections are closed without an answer.
+    off: Arc<AtomicBool>,
+}
+
 /// A running echo upstream. Clones are handles on the same one, which lives as long as the runtime it was started on.
 #[derive(Clone, Debug)]
 pub struct Echo {
     address: SocketAddr,
-    record: Record,
+    shared: Shared,
 }
 
 impl Echo {
     /// Binds `address`, which must be loopback (port 0 lets the system choose), and serves on the current runtime.
     pub async fn start(address: SocketAddr) -> io::Result<Self> {
-        let record = Record::default();
-        let router = Router::new().fallback(handle).with_state(Arc::clone(&record));
-        Ok(Self { address: loopback::serve(address, router).await?, record })
+        let shared = Shared::default();
+        let router = Router::new().fallback(handle).with_state(shared.clone());
+        Ok(Self { address: loopback::serve(address, router).await?, shared })
     }
 
     /// Where it listens.
@@ -98,20 +109,31 @@ impl Echo {
 
     /// The last thousand requests, oldest first.
     pub fn requests(&self) -> Vec<Received> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.shared.record.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Forgets the requests so far.
     pub fn clear(&self) {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.record.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
-async fn handle(State(record): State<Record>, request: Request) -> Response {
+async fn handle(
+    State(shared): State<Shared>,
+    ConnectInfo(wire): ConnectInfo<Wire>,
+    request: Request,
+) -> Response {
     let (mut parts, body) = request.into_parts();
+    if let Some(answer) = switched(&shared, &parts) {
+        return answer;
+    }
+    if shared.off.load(Ordering::Acquire) {
+        wire.take_over(Vec::new());
+        return page::text(StatusCode::SERVICE_UNAVAILABLE, "");
+    }
     let received = read(&parts, body).await;
     {
-        let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut record = shared.record.lock().unwrap_or_else(PoisonError::into_inner);
         if record.len() == KEPT {
             record.pop_front();
         }
@@ -131,6 +153,32 @@ async fn handle(State(record): State<Record>, request: Request) -> Response {
         (Some("front-door"), Some(code), None) => front_door(code, &received.target),
         _ => shown::answer(&received),
     }
+}
+
+/// `POST /.echo/off` and `/.echo/on`; `GET /.echo/received` for what came so far.
+fn switched(shared: &Shared, parts: &Parts) -> Option<Response> {
+    let (off, text) = match parts.uri.path() {
+        "/.echo/received" => return Some(page::text(StatusCode::OK, received(shared))),
+        "/.echo/off" => (true, "off: connections are closed without an answer\n"),
+        "/.echo/on" => (false, "on\n"),
+        _ => return None,
+    };
+    if parts.method != http::Method::POST {
+        return Some(page::text(StatusCode::METHOD_NOT_ALLOWED, "POST\n"));
+    }
+    shared.off.store(off, Ordering::Release);
+    Some(page::text(StatusCode::OK, text))
+}
+
+/// One line for each request, oldest first.
+fn received(shared: &Shared) -> String {
+    let record = shared.record.lock().unwrap_or_else(PoisonError::into_inner);
+    let line = |it: &Received| {
+        let attempt = it.header("x-portcullis-attempt").map(|attempt| format!(" (attempt {attempt})"));
+        let body = String::from_utf8_lossy(&it.body).replace(['\r', '\n'], " ");
+        format!("{} {}{} {body}\n", it.method, it.target, attempt.unwrap_or_default())
+    };
+    record.iter().map(line).collect()
 }
 
 async fn read(parts: &Parts, mut body: Body) -> Received {

@@ -23,11 +23,12 @@ use self::location::{LocationId, Route, Router, allowed_methods};
 use self::record::{Pending, Recorder, What};
 use self::refusal::{Asker, Form, Refusal};
 use self::request::{NotCanonical, Path, RequestView, host_name};
-use crate::config::{Access, Allow, AllowEncoded, Config, Location};
+use crate::config::{Access, Allow, AllowEncoded, Config, Location, Webhook};
 use crate::identity::{Credential, Identity, IdentityProvider, VerifyError};
 use crate::login::{Login, Visit};
 use crate::reply::Reply;
 use crate::time::UnixTime;
+use crate::webhook::{WebhookError, needs};
 
 /// Decides on requests.
 pub struct Gate {
@@ -236,7 +237,10 @@ impl Gate {
         match (&location.access, &location.message) {
             (Access::Public, None) => Ok(Decision::Forward(Permit::new(id, None))),
             (Access::Google(allow), _) => self.admit_caller((id, location), allow, view, now, trail).await,
-            (Access::Public | Access::Webhook(_), Some(message)) => {
+            (Access::Public, Some(message)) => Ok(Decision::Read(Pending::message(id, message, None))),
+            (Access::Webhook(webhook), Some(message)) => {
+                trail.step = Step::Record;
+                signed(webhook, view)?;
                 Ok(Decision::Read(Pending::message(id, message, None)))
             }
             (Access::Webhook(_), None) => {
@@ -322,6 +326,16 @@ impl Gate {
         }
         let scheme = if view.https { "https" } else { "http" };
         Ok(Cow::Owned(format!("{scheme}://{}", view.host)))
+    }
+}
+
+/// A message without a signature is refused before its body, which may be large, is read.
+fn signed(webhook: &Webhook, view: &RequestView<'_>) -> Result<(), Refusal> {
+    match needs(&webhook.scheme) {
+        Some(header) if !view.headers.contains_key(header) => {
+            Err(WebhookError::Missing(header.clone()).into())
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

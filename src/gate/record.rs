@@ -29,8 +29,9 @@ use crate::wal::pubsub::{PubSub, PushError, read_push};
 use crate::wal::{Entry, EntryId, Sender, Wal, WalError};
 use crate::webhook::{Incoming, Verified, WebhookError, verify};
 
-/// Largest push of Pub/Sub: a message of 10 MB with what stands around it.
-const MAX_PUSH: u64 = 11_000_000;
+/// Largest push of Pub/Sub: a message of 10 MB in Base64, its attributes, and what stands around it. What is larger is
+/// refused, and Pub/Sub would bring it again and again.
+const MAX_PUSH: u64 = 15_000_000;
 /// A program's name for a message that must not be kept twice
 /// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -2,15 +2,19 @@
 //!
 //! The table is an exhaustive `match`: a new refusal does not compile until somebody has chosen its status.
 
+mod form;
+
 use std::borrow::Cow;
 
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::request::{NotCanonical, RequestView};
+use super::request::NotCanonical;
 use crate::identity::VerifyError;
 use crate::pages;
 use crate::reply::{Problem, Reply};
+
+pub use form::{Asker, Form};
 
 /// Why a request is not (or not successfully) forwarded. A closed set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -398,41 +402,6 @@ impl Refusal {
             .header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
             .header(HeaderName::from_static("grpc-status"), status)
             .header(HeaderName::from_static("grpc-message"), HeaderValue::from_static(row.title))
-    }
-}
-
-/// Who is told, and what the answer may mention.
-#[derive(Clone, Copy, Debug)]
-pub struct Asker<'a> {
-    /// Form of the answer.
-    pub form: Form,
-    /// Id of the request.
-    pub request_id: &'a str,
-    /// Where to go on after sign-in.
-    pub return_path: &'a str,
-}
-
-/// Form of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// An HTML page.
-    Page,
-    /// A problem document (RFC 9457).
-    Problem,
-    /// gRPC trailers.
-    Grpc,
-}
-
-impl Form {
-    /// The form that the caller understands.
-    pub fn of(view: &RequestView<'_>) -> Self {
-        if view.is_grpc() {
-            Self::Grpc
-        } else if view.is_navigation() || view.accepts_html() {
-            Self::Page
-        } else {
-            Self::Problem
-        }
     }
 }
 

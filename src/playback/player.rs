@@ -29,7 +29,7 @@ impl Player {
         Self { wal, courier, retry }
     }
 
-    /// Delivers what is due until `stop` ends; then those under way are finished.
+    /// Delivers what is due until `stop` ends; then those under way are finished and noted.
     pub async fn run(&self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         let mut under_way: JoinSet<()> = JoinSet::new();
@@ -56,6 +56,9 @@ impl Player {
             }
         }
         while under_way.join_next().await.is_some() {}
+        if let Err(error) = self.wal.flush().await {
+            log::error!("the last deliveries cannot be noted, and are made once more: {error}");
+        }
     }
 
     async fn play(&self, delivery: &Delivery) {

@@ -41,6 +41,11 @@ pub trait Wal: Send + Sync {
     /// No upstream will take it: it becomes a dead letter, with the reason.
     async fn bury(&self, delivery: &Delivery, reason: &str) -> Result<(), WalError>;
 
+    /// Makes durable what became of deliveries, before the process ends: otherwise some of them are made once more.
+    async fn flush(&self) -> Result<(), WalError> {
+        Ok(())
+    }
+
     /// Its figures, at any time and without waiting. Nothing where others count.
     fn stats(&self) -> Option<Stats> {
         None

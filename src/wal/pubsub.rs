@@ -112,24 +112,32 @@ impl Wal for PubSub {
         }
         let now = Instant::now();
         let deadline = deadline(now, size);
-        let outcome = match self.recent.join(entry.id, now) {
-            Joined::Known => return Ok(Recorded::Duplicate),
-            Joined::Other(outcome) => outcome,
-            Joined::First(outcome) => {
-                let (recent, id) = (Arc::clone(&self.recent), entry.id);
-                // Also when nobody waits any more: it is known then when the sender tries again.
-                let done = move |outcome: &Result<(), WalError>| {
-                    recent.conclude(id, outcome, Instant::now());
-                };
-                let message = Message { data, attributes: attributes(&entry), key: ordering_key(&entry) };
-                self.topic.publish(message, deadline, Box::new(done));
-                outcome
+        let stopping = || WalError::Unavailable("the process is stopping".to_owned());
+        let in_time = |outcome: oneshot::Receiver<Result<Recorded, WalError>>| async move {
+            match timeout_at(deadline, outcome).await {
+                Ok(outcome) => outcome.unwrap_or_else(|_| Err(stopping())),
+                Err(_) => Err(WalError::Unavailable("Pub/Sub did not take the entry in time".to_owned())),
             }
         };
-        match timeout_at(deadline, outcome).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(WalError::Unavailable("the process is stopping".to_owned())),
-            Err(_) => Err(WalError::Unavailable("Pub/Sub did not take the entry in time".to_owned())),
+        loop {
+            match self.recent.join(entry.id, Instant::now()) {
+                Joined::Known => return Ok(Recorded::Duplicate),
+                // Another's attempt may be failing for want of time that this one still has.
+                Joined::Other(outcome) => match in_time(outcome).await {
+                    Err(_) if Instant::now() < deadline => {}
+                    outcome => return outcome,
+                },
+                Joined::First(outcome) => {
+                    let (recent, id) = (Arc::clone(&self.recent), entry.id);
+                    // Also when nobody waits any more: it is known then when the sender tries again.
+                    let done = move |outcome: &Result<(), WalError>| {
+                        recent.conclude(id, outcome, Instant::now());
+                    };
+                    let message = Message { data, attributes: attributes(&entry), key: ordering_key(&entry) };
+                    self.topic.publish(message, deadline, Box::new(done));
+                    return in_time(outcome).await;
+                }
+            }
         }
     }
 

@@ -11,6 +11,7 @@
 mod browser;
 mod faults;
 mod harness;
+mod hooks;
 mod life;
 mod protocols;
 mod security;

@@ -133,7 +133,9 @@ fn refresh(text: &str) -> Result<Duration, Fault> {
 /// (<https://docs.cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions>).
 fn version_name(text: &str) -> Result<String, Fault> {
     let word = |word: &&str| {
-        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+        // Projects of a domain have names such as `example.com:project`.
+        let dots = word.bytes().all(|b| b == b'.');
+        !dots && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
     };
     let parts: Vec<&str> = text.split('/').collect();
     let fits = match parts.as_slice() {

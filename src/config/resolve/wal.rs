@@ -23,8 +23,8 @@ const RETRY: Retry = Retry {
 };
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
-/// Pub/Sub's own longest retention, so that both logs can be asked for the same.
-const LONGEST_AGE: Duration = Duration::from_hours(31 * 24);
+/// What a log should never have to hold longer.
+const LONGEST_AGE: Duration = Duration::from_hours(30 * 24);
 /// Most deliveries under way at once.
 const MAX_CONCURRENCY: u64 = 1000;
 

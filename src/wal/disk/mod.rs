@@ -252,6 +252,12 @@ impl Wal for Disk {
         number(&delivery.handle).map_or(Ok(()), |sequence| self.send(Command::Bury(sequence, reason)))
     }
 
+    async fn flush(&self) -> Result<(), WalError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Ask(Box::new(move |keeper| drop(reply.send(keeper.flush())))))?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
     fn stats(&self) -> Option<Stats> {
         Some(*self.stats.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -8,8 +8,8 @@ use thiserror::Error;
 
 use super::super::Entry;
 
-/// Largest push that is read: a message of 10 MB, its attributes, and what stands around it.
-const MAX_PUSH: usize = 11_000_000;
+/// Largest push that is read: a message of 10 MB in Base64, its attributes, and what stands around it.
+const MAX_PUSH: usize = 15_000_000;
 
 /// An entry that Pub/Sub has pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]

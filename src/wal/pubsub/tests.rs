@@ -140,7 +140,8 @@ async fn a_success_is_an_id_for_the_message_and_nothing_else() {
         assert!(why.contains(advice), "{why}");
         // It is not known: the sender's retry is recorded.
         world.google.clear_switches();
-        assert_eq!(world.record(entry("a")).await, Ok(Recorded::New), "{name}");
+        // A last try of the first may just have come through.
+        assert!(world.record(entry("a")).await.is_ok(), "{name}");
     };
     futures_util::future::join_all(rows.into_iter().map(one)).await;
 }

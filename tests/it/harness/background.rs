@@ -49,6 +49,12 @@ pub(crate) fn started<T: Send + 'static>(start: impl Future<Output = T> + Send +
     receiver.recv_timeout(PATIENCE).unwrap()
 }
 
+/// Runs something that starts tasks, on the fixtures' runtime.
+pub(crate) fn entered<T>(start: impl FnOnce() -> T) -> T {
+    let _entered = RUNTIME.enter();
+    start()
+}
+
 /// Turns a blocking standard listener into one of the fixtures' runtime.
 pub(crate) fn listen() -> (std::net::SocketAddr, tokio::net::TcpListener) {
     listen_at(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))

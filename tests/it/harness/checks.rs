@@ -18,6 +18,7 @@ const FOR_PROGRAMS: &[&str] = &[
     "vary",
     "www-authenticate",
     "x-content-type-options",
+    "x-portcullis-entry",
     "x-request-id",
 ];
 

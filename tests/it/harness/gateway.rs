@@ -3,7 +3,8 @@
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -47,8 +48,9 @@ impl Watch {
 }
 
 /// How a gateway is to be started.
+#[derive(Clone)]
 pub(crate) struct Setup {
-    directory: TempDir,
+    directory: Arc<TempDir>,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
 }
@@ -57,7 +59,7 @@ impl Setup {
     /// Writes the configuration to a directory of its own. `version` and a free loopback port are added when
     /// the text does not set them.
     pub(crate) fn new(yaml: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Arc::new(tempfile::tempdir().unwrap());
         let has = |key: &str| yaml.lines().any(|line| line.starts_with(key));
         let mut text = String::new();
         if !has("version:") {
@@ -98,28 +100,13 @@ impl Setup {
     /// Starts the gateway and waits until it listens.
     pub(crate) fn start(self) -> Gateway {
         let gateway = self.launch();
-        let ready = |state: &State| state.address.is_some() || state.status.is_some();
-        let in_time = gateway.watch.until(PATIENCE, ready);
-        let listens = gateway.watch.state.lock().unwrap().address.is_some();
-        assert!(in_time && listens, "the gateway does not listen; it says:\n{}", gateway.output());
+        gateway.listens();
         gateway
     }
 
     /// Starts the binary without waiting: for configurations that must be refused, and for other commands.
-    #[expect(clippy::disallowed_methods, reason = "the child gets PATH from the test's own environment")]
     pub(crate) fn launch(self) -> Gateway {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .args(&self.arguments)
-            .current_dir(self.directory.path())
-            .env_clear()
-            .env("PATH", std::env::var("PATH").unwrap_or_default())
-            .env("HOME", self.directory.path())
-            .envs(self.environment)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
         let watch = Arc::new(Watch::default());
         watch.update(|state| state.readers = 2);
@@ -130,7 +117,21 @@ impl Setup {
             let status = child.wait().unwrap();
             waiting.update(|state| state.status = Some(status));
         });
-        Gateway { pid, watch, _directory: self.directory }
+        Gateway { pid, watch, setup: self }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the child gets PATH from the test's own environment")]
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command
+            .args(&self.arguments)
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("PATH", std::env::var("PATH").unwrap_or_default())
+            .env("HOME", self.directory.path())
+            .envs(self.environment.clone())
+            .stdin(Stdio::null());
+        command
     }
 }
 
@@ -155,13 +156,21 @@ fn follow(pipe: impl Read + Send + 'static, watch: Arc<Watch>) {
 pub(crate) struct Gateway {
     pid: Pid,
     watch: Arc<Watch>,
-    _directory: TempDir,
+    setup: Setup,
 }
 
 impl Gateway {
     /// Runs the gateway with a configuration, on a free loopback port.
     pub(crate) fn start(yaml: &str) -> Self {
         Setup::new(yaml).start()
+    }
+
+    /// Waits until it listens.
+    pub(crate) fn listens(&self) {
+        let ready = |state: &State| state.address.is_some() || state.status.is_some();
+        let in_time = self.watch.until(PATIENCE, ready);
+        let listens = self.watch.state.lock().unwrap().address.is_some();
+        assert!(in_time && listens, "the gateway does not listen; it says:\n{}", self.output());
     }
 
     /// Where it listens.
@@ -183,6 +192,25 @@ impl Gateway {
     pub(crate) fn says(&self, text: &str) {
         let found = self.watch.until(PATIENCE, |state| state.output.contains(text));
         assert!(found, "the gateway never said {text:?}, but:\n{}", self.output());
+    }
+
+    /// Where its configuration and its files are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.setup.directory.path()
+    }
+
+    /// Another process of the same binary in the same place, to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.setup.clone().arguments(arguments).command().output().unwrap();
+        for text in [&output.stdout, &output.stderr] {
+            canary::assert_clean("the output of a command", &String::from_utf8_lossy(text));
+        }
+        output
+    }
+
+    /// How to start it again, with the files as they are now.
+    pub(crate) fn again(&self) -> Setup {
+        self.setup.clone()
     }
 
     /// Whether the process lives.

@@ -212,7 +212,7 @@ impl Drop for Site {
 
 /// A port that the public URL can name before the gateway listens on it. The system hands out ports from 32768
 /// on by itself, so none below is taken in the meantime by a listener or a connection that asked for any.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);

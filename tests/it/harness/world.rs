@@ -44,12 +44,22 @@ pub(crate) struct Plan {
     pub(crate) upstream: &'static str,
     /// Where the upstream is, when it is not the recording one.
     pub(crate) upstream_url: Option<String>,
-    /// Where an endpoint of Google is, when it is not the stand-in's: name and URL.
+    /// Where an endpoint of Google is, when it is not the stand-in's: name and URL; without one it is left out.
     pub(crate) endpoint: Option<(&'static str, String)>,
     /// Further locations, each a line that is indented by two.
     pub(crate) locations: &'static str,
+    /// Further upstreams, each a line that is indented by two.
+    pub(crate) upstreams: String,
+    /// Further locations that are made up while the test runs.
+    pub(crate) hooks: String,
+    /// Files beside the configuration.
+    pub(crate) files: Vec<(&'static str, String)>,
+    /// Environment of the gateway.
+    pub(crate) environment: Vec<(&'static str, String)>,
     /// Faults from before the gateway starts.
     pub(crate) faults: Vec<(Endpoint, Fault)>,
+    /// Secrets from before the gateway starts, in Secret Manager.
+    pub(crate) secrets: Vec<(&'static str, String)>,
 }
 
 impl Default for Plan {
@@ -63,7 +73,12 @@ impl Default for Plan {
             upstream_url: None,
             endpoint: None,
             locations: "",
+            upstreams: String::new(),
+            hooks: String::new(),
+            files: Vec::new(),
+            environment: Vec::new(),
             faults: Vec::new(),
+            secrets: Vec::new(),
         }
     }
 }
@@ -72,6 +87,7 @@ impl Plan {
     /// The configuration.
     pub(crate) fn yaml(&self, google: &StandIn, upstream: &Upstream) -> String {
         let endpoint = |name: &str, own: String| match &self.endpoint {
+            Some((other, url)) if *other == name && url.is_empty() => String::new(),
             Some((other, url)) if *other == name => format!("    {name}: {url}\n"),
             _ => format!("    {name}: {own}\n"),
         };
@@ -81,15 +97,17 @@ impl Plan {
             endpoint("certs", google.certs().to_string()),
             endpoint("revocation", google.revocation().to_string()),
             endpoint("metadata", google.metadata().to_string()),
+            endpoint("secret_manager", google.secret_manager().to_string()),
+            endpoint("pubsub", google.pubsub().to_string()),
         ]
         .concat();
         let url = self.upstream_url.clone().unwrap_or_else(|| upstream.url());
-        let Self { log, allow, cache, further, locations, .. } = self;
+        let Self { log, allow, cache, further, locations, upstreams, hooks, .. } = self;
         format!(
             "public_url: {PUBLIC_URL}\ntrusted_hops: 1\naccept_risks: [public_token]\nlog: {log}\n{further}\
              google:\n  client_id: {CLIENT_ID}\n  accepted_clients: [{PARTNER}]\n  endpoints:\n{endpoints}\
-             allow: {allow}\ncache: {cache}\nupstreams:\n  up: {{ url: \"{url}\"{} }}\n\
-             locations:\n  - {{ path: /public/, access: public, upstream: up }}\n  - {{ path: /, access: google, upstream: up }}\n{locations}",
+             allow: {allow}\ncache: {cache}\nupstreams:\n  up: {{ url: \"{url}\"{} }}\n{upstreams}\
+             locations:\n  - {{ path: /public/, access: public, upstream: up }}\n  - {{ path: /, access: google, upstream: up }}\n{locations}{hooks}",
             self.upstream
         )
     }
@@ -97,6 +115,11 @@ impl Plan {
     /// Starts everything.
     pub(crate) fn start(self) -> World {
         World::with(&self, |setup| setup)
+    }
+
+    /// Starts everything, and does not wait for the gateway.
+    pub(crate) fn launch(self) -> World {
+        World::launch_with(&self, |setup| setup)
     }
 }
 
@@ -116,13 +139,29 @@ impl World {
 
     /// A world whose gateway is set up in some further way.
     pub(crate) fn with(plan: &Plan, more: impl FnOnce(Setup) -> Setup) -> Self {
+        let world = Self::launch_with(plan, more);
+        world.gateway.listens();
+        world
+    }
+
+    fn launch_with(plan: &Plan, more: impl FnOnce(Setup) -> Setup) -> Self {
         let (google, task) = stand_in(Options::default());
         let upstream = Upstream::start();
         for (endpoint, fault) in &plan.faults {
             google.fail(*endpoint, fault.clone());
         }
-        let gateway = more(Setup::new(&plan.yaml(&google, &upstream))).start();
-        Self { google, upstream, gateway, secrets: Mutex::default(), _task: task }
+        for (name, value) in &plan.secrets {
+            google.add_secret_version(name, value.as_bytes());
+        }
+        let mut setup = Setup::new(&plan.yaml(&google, &upstream));
+        for (path, text) in &plan.files {
+            setup = setup.file(path, text);
+        }
+        for (name, value) in &plan.environment {
+            // The stand-in's address is known only now.
+            setup = setup.env(name, &value.replace("{google}", &google.address().to_string()));
+        }
+        Self { google, upstream, gateway: more(setup).launch(), secrets: Mutex::default(), _task: task }
     }
 
     /// A client of the gateway.

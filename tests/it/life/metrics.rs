@@ -73,16 +73,20 @@ async fn examined(before: String, after: String) -> Vec<Sample> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn start() -> (World, SocketAddr, Upstream) {
+fn start() -> (World, SocketAddr, (Upstream, tempfile::TempDir)) {
+    let log = tempfile::tempdir().unwrap();
     let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let collector = Upstream::start();
     let traces = format!("traces: {{ endpoint: \"{}/v1/traces\", sample: 1 }}\n", collector.url());
     let world = Plan {
-        further: format!("admin: {admin}\n{traces}"),
-        locations: "  - { path: /posts/, methods: [POST], access: google, upstream: up, max_body: 4 }\n",
+        further: format!(
+            "admin: {admin}\n{traces}wal: {{ disk: {{ directory: '{}' }} }}\n",
+            log.path().display()
+        ),
+        locations: "  - { path: /posts/, methods: [POST], access: google, upstream: up, max_body: 4 }\n  - { path: /kept/, access: google, wal: true, upstream: up }\n",
         ..Plan::default()
     };
-    (world.start(), admin, collector)
+    (world.start(), admin, (collector, log))
 }
 
 /// Traffic of every kind: each request with the status it is answered with.
@@ -106,6 +110,7 @@ async fn traffic(world: &World) -> u64 {
         (client.get("/x").navigation(), 302),
         (client.get("/posts/x"), 405),
         (client.post("/posts/x", "more than four").bearer(&ada), 413),
+        (client.post("/kept/x", "a message").bearer(&ada), 200),
         (client.get("/%2e%2e/x"), 400),
         (client.get("/.portcullis/health"), 200),
         (client.get("/.portcullis/whoami").bearer(&ada), 200),

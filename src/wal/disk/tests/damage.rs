@@ -114,7 +114,7 @@ fn garbage_is_no_log() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn a_cut_file_opens_with_whole_entries_or_says_what_is_wrong(share in 0.0..1.0_f64, closed: bool) {
