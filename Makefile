@@ -4,7 +4,7 @@ CARGO ?= cargo
 CONFIG ?= conf/portcullis.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test lint image bench run
+.PHONY: help dev test nightly lint image bench run
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -22,6 +22,10 @@ run: ## The gateway, optimised, with CONFIG (default: conf/portcullis.yaml)
 test: ## All tests: unit, integration, browser, README, documentation
 	@.ci/install build test
 	$(CARGO) test --locked --no-fail-fast
+
+nightly: ## The long forms of tests: floods of 100 000 frames or addresses, 10 000 idle connections
+	@.ci/install build
+	PORTCULLIS_FULL_LOAD=1 $(CARGO) test --locked --test it -- limits::
 
 lint: ## Format, Clippy, documentation, licences, Terraform, and every configuration in conf/
 	@.ci/install build lint

@@ -2,15 +2,20 @@
 //!
 //! The table is an exhaustive `match`: a new refusal does not compile until somebody has chosen its status.
 
+mod form;
+
 use std::borrow::Cow;
 
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::request::{NotCanonical, RequestView};
+use super::rate::Exceeded;
+use super::request::NotCanonical;
 use crate::identity::VerifyError;
 use crate::pages;
 use crate::reply::{Problem, Reply};
+
+pub use form::{Asker, Form};
 
 /// Why a request is not (or not successfully) forwarded. A closed set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +42,10 @@ pub enum Refusal {
     InvalidCredential(VerifyError),
     /// Too many unknown tokens came from this address.
     Throttled,
+    /// More requests than a configured limit lets through.
+    RateLimited(Exceeded),
+    /// The gateway holds as many bodies as it may.
+    BuffersFull,
     /// Signed in, but not allowed here.
     Forbidden {
         /// Who is signed in.
@@ -146,6 +155,12 @@ impl Refusal {
                 8,
                 60,
             ),
+            Self::RateLimited(exceeded) => {
+                later(S::TOO_MANY_REQUESTS, "rate_limited", "Too many requests", 8, exceeded.seconds)
+            }
+            Self::BuffersFull => {
+                later(S::SERVICE_UNAVAILABLE, "buffers_full", "Too many messages at the moment", 8, 1)
+            }
             Self::Forbidden { .. } => row(S::FORBIDDEN, "forbidden", "This account has no access", 7),
             Self::CrossOrigin => row(S::FORBIDDEN, "cross_origin", "This page may not connect here", 7),
             Self::ProviderUnavailable(_) => later(
@@ -241,6 +256,10 @@ impl Refusal {
             }
             Self::InvalidCredential(why) => format!("{}. Get a new token and try again.", capitalised(&why.to_string())),
             Self::Throttled => "Wait a minute before trying another token.".to_owned(),
+            Self::RateLimited(Exceeded { whose, rate, seconds }) => {
+                format!("At most {rate} requests are accepted for {}. Try again in {seconds} s.", whose.name())
+            }
+            Self::BuffersFull => "The gateway is receiving as much as it can hold. Try again in a moment.".to_owned(),
             Self::Forbidden { email } => format!("{email} is signed in, but is not allowed here."),
             Self::CrossOrigin => "WebSockets are accepted from pages of this site only.".to_owned(),
             Self::ProviderUnavailable(_) => {
@@ -299,6 +318,9 @@ impl Refusal {
                 "Cloud Run refused the minted token: check the audience, and that the gateway's service account has roles/run.invoker".into(),
             ),
             Self::NotCanonical(why) => Some(why.to_string().into()),
+            Self::RateLimited(Exceeded { whose, rate, .. }) => {
+                Some(format!("more than {rate} for {}", whose.name()).into())
+            }
             Self::InvalidCredential(why) | Self::PushRefused(why) => Some(why.to_string().into()),
             Self::AmbiguousCredential
             | Self::HeadTooLarge
@@ -309,6 +331,7 @@ impl Refusal {
             | Self::MethodNotAllowed(_)
             | Self::Unauthenticated
             | Self::Throttled
+            | Self::BuffersFull
             | Self::Forbidden { .. }
             | Self::CrossOrigin
             | Self::UnsupportedEncoding
@@ -359,6 +382,7 @@ impl Refusal {
             self,
             Self::NotCanonical(NotCanonical::Framing)
                 | Self::BodyTooLarge(_)
+                | Self::BuffersFull
                 | Self::HeadTooLarge
                 | Self::BodyTimeout
                 | Self::Malformed
@@ -391,41 +415,6 @@ impl Refusal {
             .header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
             .header(HeaderName::from_static("grpc-status"), status)
             .header(HeaderName::from_static("grpc-message"), HeaderValue::from_static(row.title))
-    }
-}
-
-/// Who is told, and what the answer may mention.
-#[derive(Clone, Copy, Debug)]
-pub struct Asker<'a> {
-    /// Form of the answer.
-    pub form: Form,
-    /// Id of the request.
-    pub request_id: &'a str,
-    /// Where to go on after sign-in.
-    pub return_path: &'a str,
-}
-
-/// Form of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// An HTML page.
-    Page,
-    /// A problem document (RFC 9457).
-    Problem,
-    /// gRPC trailers.
-    Grpc,
-}
-
-impl Form {
-    /// The form that the caller understands.
-    pub fn of(view: &RequestView<'_>) -> Self {
-        if view.is_grpc() {
-            Self::Grpc
-        } else if view.is_navigation() || view.accepts_html() {
-            Self::Page
-        } else {
-            Self::Problem
-        }
     }
 }
 

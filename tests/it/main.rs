@@ -12,6 +12,7 @@ mod browser;
 mod faults;
 mod harness;
 mod life;
+mod limits;
 mod protocols;
 mod security;
 mod tokens;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Access, AllowEncoded, Timeouts};
+use crate::config::{Access, AllowEncoded, LocationLimits, Timeouts};
 use std::time::Duration;
 
 fn location(path: &str) -> Location {
@@ -19,6 +19,7 @@ fn location(path: &str) -> Location {
         timeouts: Timeouts { connect: second, read: second, write: second, idle: second },
         max_body: None,
         allow_encoded: AllowEncoded::default(),
+        limits: LocationLimits::default(),
         adapt: None,
         message: None,
     }
