@@ -1,5 +1,6 @@
 //! The only wiring: from a configuration to parts, from parts to services, and the life of the process.
 
+mod descriptors;
 mod recording;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::HttpServerOptions;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
@@ -23,7 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::adapt::AdapterProblem;
 use crate::admin;
-use crate::config::{Access, Config};
+use crate::config::{Access, Config, Limits};
 use crate::gate::{Gate, SignIn};
 use crate::identity::{IdentityProvider, Verifier};
 use crate::login::{GoogleRevocation, Login};
@@ -50,12 +52,15 @@ const IDLE_UPSTREAM_CONNECTIONS: usize = 256;
 /// Attempts for one request, over all addresses of its upstream: enough to pass by what is down, few enough that callers
 /// do not wait for a long list of dead ones.
 const ATTEMPTS: usize = 4;
-/// Streams of one HTTP/2 connection at once. Browsers and gRPC clients expect 100 at least (RFC 9113, section 6.5.2).
-const H2_STREAMS: u32 = 250;
 /// Largest header list in bytes, as in HTTP/1.1.
 const H2_HEADER_LIST: u32 = 64 * 1024;
+/// What every connection of a caller has for reading, in bytes, idle or not. Pingora's 64 KiB are two thirds of all that
+/// an idle connection takes; longer reads of a body pass it by.
+const READ_BUFFER: usize = 8 * 1024;
 /// How long an idle HTTP/2 connection of a caller is kept.
 const H2_IDLE: Duration = Duration::from_secs(620);
+/// What a caller may send on an HTTP/2 stream before the upstream has taken it: the default of RFC 9113, section 6.9.2.
+const H2_WINDOW: u32 = 65_535;
 
 /// Why the gateway does not start.
 #[derive(Debug, Error)]
@@ -206,10 +211,12 @@ pub fn run(mut config: Config, platform: Platform) -> Result<std::convert::Infal
     }
     let mut proxy = http_proxy(&server.configuration, parts.proxy);
     proxy.server_options = Some(server_options());
-    proxy.h2_options = Some(h2_options());
-    let connections = Connections::new(proxy, Arc::clone(&parts.metrics));
+    proxy.h2_options = Some(h2_options(&config.limits));
+    let most = descriptors::connections(config.limits.connections);
+    let connections = Connections::new(proxy, Arc::clone(&parts.metrics), &config.limits, most);
     let mut service = Service::new("proxy".to_owned(), connections);
-    service.add_tcp(&config.listen.to_string());
+    let buffer = L4BufferSettings::default().read(READ_BUFFER);
+    service.add_listener(ListenerConfig::tcp(config.listen.to_string()).l4_buffer(buffer));
     server.add_service(service);
     if let Some(address) = config.admin {
         server.add_service(admin::service(address, parts.metrics, Arc::clone(&parts.stopping)));
@@ -282,11 +289,25 @@ fn server_options() -> HttpServerOptions {
     options
 }
 
-/// Pingora's bounds on header lists and streams apply to its own defaults only (CVE-2026-105297), so start
-/// from those.
-fn h2_options() -> H2Options {
+/// Pingora's bounds apply to its own defaults only (CVE-2026-105297), so start from those. The others are said as well:
+/// what is right for this gateway must not change with a library.
+fn h2_options(limits: &Limits) -> H2Options {
     let mut options = default_h2_options();
-    options.max_concurrent_streams(H2_STREAMS).max_header_list_size(H2_HEADER_LIST);
+    options
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(H2_HEADER_LIST)
+        .max_frame_size(16 * 1024)
+        // What a caller may send ahead of the upstream, on a stream and on the connection.
+        .initial_window_size(H2_WINDOW)
+        .initial_connection_window_size(4 * H2_WINDOW)
+        // What an answer may be ahead of the caller, on a stream.
+        .max_send_buffer_size(64 * 1024)
+        // Resets by the caller before we saw the request (CVE-2023-44487), resets by us that the caller provokes
+        // (CVE-2025-8671), and those that are remembered for a while.
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(Some(256))
+        .max_concurrent_reset_streams(50)
+        .reset_stream_duration(Duration::from_secs(1));
     options
 }
 

@@ -50,6 +50,8 @@ section! {
         /// Where messages are kept until the upstream has accepted them. Required as soon as a location has
         /// `wal: true`.
         wal: Wal,
+        /// What callers may ask for.
+        limits: Limits,
         /// Which requests are let through and where they go. At least one. The longest match wins, in any order.
         locations: List<Location>,
     }
@@ -202,6 +204,40 @@ section! {
         concurrency: u64,
     }
 
+    /// What callers may ask for. A rate is `10/s`, `600/m` or `9000/h`, up to 1000000, and `600/m burst 50` where fewer
+    /// (or more) than a whole unit's requests may come at once. What is too much gets 429 with `Retry-After`.
+    struct Limits {
+        /// Requests of one identity, at all locations together. Default: no limit.
+        per_identity: Scalar,
+        /// Requests of one IPv4 address or IPv6 /64, of everything but the health and playback endpoints. Default: no limit.
+        per_address: Scalar,
+        /// Connections of callers at once; further ones are closed. Fewer where the system allows fewer files.
+        /// Default: `20000`.
+        connections: u64,
+        /// Connections of one IPv4 address or IPv6 /64; only with `trusted_hops: 0`. Default: no limit.
+        connections_per_address: u64,
+        /// Streams at once on one HTTP/2 connection, 1 to 10000. Default: `250`.
+        streams: u64,
+        /// How long an HTTP/1 connection may be without a request; a head must be whole by then. Default: `60s`.
+        idle: Scalar,
+        /// How long a caller over HTTP/1 may take for the next piece of a body. Default: `60s`.
+        body: Scalar,
+        /// How long a caller may take to accept the next piece of an answer. Default: `60s`.
+        write: Scalar,
+        /// Bytes of bodies that the gateway reads itself, held at once; then messages get 503. Default: `256MiB`.
+        buffered: Scalar,
+    }
+
+    /// Rates of one location, besides those of the whole gateway.
+    struct LocationLimits {
+        /// Requests of one identity. Only with `access: google`. Default: no limit.
+        per_identity: Scalar,
+        /// Requests of one address. Default: no limit.
+        per_address: Scalar,
+        /// Requests of everybody, also of those who are refused later. Default: no limit.
+        total: Scalar,
+    }
+
     /// A service behind the gateway.
     struct Upstream {
         /// Its `https` or `http` origin: no path (a location has `rewrite`), no user. Required. The metadata server
@@ -322,6 +358,8 @@ section! {
         /// Forms of a path that are refused elsewhere, for an upstream that needs them: `slash` (`%2F`), `semicolon`
         /// (`;`, `%3B`), `percent` (`%25` before two hexadecimal digits), `double_slash` (`//`). Default: none.
         allow_encoded: List<String>,
+        /// Rates, besides those at the top.
+        limits: LocationLimits,
     }
 
     /// Which pages of other origins may call a location from a browser. Not with `access: webhook`.

@@ -7,6 +7,7 @@
 mod cors;
 mod environment;
 mod file;
+mod limits;
 mod message;
 mod mirror;
 mod problem;
@@ -28,6 +29,7 @@ use url::Url;
 
 pub use cors::{Cors, Origins, PreflightBy};
 pub use environment::Environment;
+pub use limits::{Limits, LocationLimits, Rate, RateUnit};
 pub use message::{
     AdapterSource, DiskStore, FixedReply, Meaning, Message, PubSubDelivery, PubSubStore, Retry, StatusRange,
     Wal, WalStore,
@@ -94,6 +96,8 @@ pub struct Config {
     pub secrets: Vec<SecretRef>,
     /// The write-ahead log, if any location writes to it.
     pub wal: Option<Wal>,
+    /// What callers may ask for.
+    pub limits: Limits,
     /// The services behind the gateway.
     pub upstreams: Vec<Upstream>,
     /// What is let through, and where to. In the order of the file, which has no meaning.
@@ -233,6 +237,8 @@ pub struct Location {
     pub max_body: Option<u64>,
     /// Forms of a path that are refused elsewhere.
     pub allow_encoded: AllowEncoded,
+    /// Rates, besides those of the whole gateway.
+    pub limits: LocationLimits,
     /// What makes the body that the upstream gets.
     pub adapt: Option<Arc<AdapterSource>>,
     /// How messages are delivered, where the gateway reads the body itself: with a signature to verify, an adapter, or

@@ -8,6 +8,7 @@ mod allow;
 mod certificate;
 mod cors;
 mod google;
+mod limits;
 mod location;
 mod message;
 mod risks;
@@ -166,11 +167,14 @@ impl Resolver<'_> {
         let wal = self.wal(file.wal.as_ref());
         let shared = Named { upstreams: &upstreams, secrets: &secrets, wal: wal.as_ref() };
         let locations = self.locations(file, root, login.flow, &shared);
+        let trusted_hops = self.trusted_hops(file.trusted_hops.as_ref());
+        let limits = self.limits(file.limits.as_ref(), trusted_hops);
+        self.bodies_fit(file.limits.as_ref(), &limits, &locations);
         Some(Config {
             listen,
             public_url: self.value(file.public_url.as_ref(), address::public_url),
             admin,
-            trusted_hops: self.trusted_hops(file.trusted_hops.as_ref()),
+            trusted_hops,
             log: self.log(file.log.as_ref()),
             traces: self.traces(file.traces.as_ref()),
             google,
@@ -179,6 +183,7 @@ impl Resolver<'_> {
             cache: self.cache(file.cache.as_ref()),
             secrets: secrets.into_iter().filter_map(|(_, secret)| secret).collect(),
             wal,
+            limits,
             upstreams: upstreams.into_iter().filter_map(|(_, upstream)| upstream).collect(),
             locations,
             warnings: Vec::new(),

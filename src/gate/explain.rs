@@ -52,6 +52,7 @@ pub fn explain(config: &Config, question: &Question<'_>) -> String {
     }
     let Some(location) = explain_route(&mut text, config, question, &path) else { return text };
     explain_cors(&mut text, location);
+    explain_limits(&mut text, config, location);
     if !explain_access(&mut text, config, location, question.caller) {
         return text;
     }
@@ -97,6 +98,28 @@ fn explain_route<'a>(
             };
             let _ = writeln!(text, "route         refused with {} {}{why}", row.status.as_u16(), row.code);
             None
+        }
+    }
+}
+
+fn explain_limits(text: &mut String, config: &Config, location: &Location) {
+    let (all, here) = (&config.limits, &location.limits);
+    for (rate, whose) in [
+        (all.per_address, "one address, everywhere"),
+        (here.per_address, "one address, here"),
+        (here.total, "everybody, here"),
+        (
+            all.per_identity.filter(|_| matches!(location.access, Access::Google(_))),
+            "one account, everywhere",
+        ),
+        (here.per_identity, "one account, here"),
+    ] {
+        if let Some(rate) = rate {
+            let _ = writeln!(
+                text,
+                "limits        {rate} for {whose}, {} at once; then 429 rate_limited",
+                rate.burst
+            );
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod cors;
 pub mod explain;
 pub mod intake;
 pub mod location;
+pub mod rate;
 pub mod record;
 pub mod refusal;
 pub mod request;
@@ -20,6 +21,7 @@ use http::{HeaderMap, Method};
 use self::access::{Caller, Permit, Presented, Source, is_allowed};
 use self::intake::Own;
 use self::location::{LocationId, Route, Router, allowed_methods};
+use self::rate::Rates;
 use self::record::{Pending, Recorder, What};
 use self::refusal::{Asker, Form, Refusal};
 use self::request::{NotCanonical, Path, RequestView, host_name};
@@ -34,6 +36,7 @@ use crate::webhook::{WebhookError, needs};
 pub struct Gate {
     config: Arc<Config>,
     router: Router,
+    rates: Rates,
     sign_in: Option<SignIn>,
     recorder: Option<Recorder>,
     stopping: Arc<AtomicBool>,
@@ -128,7 +131,17 @@ impl Gate {
         stopping: Arc<AtomicBool>,
     ) -> Self {
         let router = Router::new(&config.locations);
-        Self { config, router, sign_in, recorder, stopping }
+        let rates = Rates::new(&config);
+        Self { config, router, rates, sign_in, recorder, stopping }
+    }
+
+    /// Counts a request of its address, where there is a limit. To be asked before anything is read or decided. Health
+    /// is always told, and the playback endpoint has one caller, who must not be slowed down by others of its network.
+    pub fn count_address(&self, view: &RequestView<'_>) -> Result<(), Refusal> {
+        match Own::of(&view.path.decoded) {
+            Some(Own::Health | Own::Playback) => Ok(()),
+            Some(Own::Login(_) | Own::Unknown) | None => self.rates.count_address(view.client),
+        }
     }
 
     /// Decides on a request.
@@ -232,6 +245,7 @@ impl Gate {
         }
         let id = route(&self.router, &self.config.locations, view.host, &view.path, view.method)?;
         trail.location = Some(id);
+        self.rates.count_location(id, view.client)?;
         let location =
             self.location(id).ok_or_else(|| Refusal::Internal("BUG: no such location".to_owned()))?;
         match (&location.access, &location.message) {
@@ -285,6 +299,7 @@ impl Gate {
         if !is_allowed(allow, &caller.identity) {
             return Err(Refusal::Forbidden { email: caller.identity.email.clone() });
         }
+        self.rates.count_identity(id, &caller.identity)?;
         if caller.source == Source::Cookie
             && view.is_navigation()
             && let Some(reply) = sign_in.login.renew(&visit(view, &self.origin(view)?), &caller.identity, now)

@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::Result as PingoraResult;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::buffers::Buffer;
 use super::{Context, Proxy};
 use crate::gate::record::Pending;
 use crate::gate::refusal::Refusal;
@@ -33,6 +35,7 @@ impl Proxy {
     /// Steps *admit* to *authorize*. True when the request was answered here.
     pub(super) async fn admit(&self, session: &mut Session, ctx: &mut Context) -> PingoraResult<bool> {
         self.note_origin(session, ctx);
+        self.limit_waiting(session);
         let decision = match self.verdict(session, ctx).await {
             Ok(verdict) => {
                 let over = self.body_over_limit(session, &verdict.decision);
@@ -63,6 +66,7 @@ impl Proxy {
     /// What the gate says. Requests that end here are read whole before.
     async fn verdict(&self, session: &mut Session, ctx: &Context) -> Result<Verdict, Refusal> {
         let head = view(session, ctx)?;
+        self.gate.count_address(&head)?;
         let Some(limit) = self.gate.own_body_limit(&head) else {
             let verdict = self.gate.decide(&head, ctx.now).await;
             return match &verdict.decision {
@@ -71,17 +75,17 @@ impl Proxy {
                 Decision::Forward(_) | Decision::Answer(_) | Decision::Refuse(_) => Ok(verdict),
             };
         };
-        let body = Box::pin(own_body(session, limit, BODY_TIMEOUT)).await?;
+        let (body, _room) = Box::pin(self.own_body(session, limit, BODY_TIMEOUT)).await?;
         let whole = RequestView { body, ..view(session, ctx)? };
         Ok(Box::pin(self.gate.decide(&whole, ctx.now)).await)
     }
 
     /// Reads a body that the gate asked for, and lets it decide.
     async fn read_and_finish(&self, session: &mut Session, ctx: &Context, pending: &Pending) -> Verdict {
-        let body = own_body(session, pending.limit, MESSAGE_TIMEOUT).await;
-        let whole = body.and_then(|body| Ok(RequestView { body, ..view(session, ctx)? }));
+        let body = self.own_body(session, pending.limit, MESSAGE_TIMEOUT).await;
+        let whole = body.and_then(|(body, room)| Ok((RequestView { body, ..view(session, ctx)? }, room)));
         match whole {
-            Ok(whole) => self.gate.finish(pending, &whole, ctx.now).await,
+            Ok((whole, _room)) => self.gate.finish(pending, &whole, ctx.now).await,
             Err(refusal) => self.gate.refuse_pending(pending, refusal),
         }
     }
@@ -102,6 +106,18 @@ impl Proxy {
     pub(super) fn refusal_reply(&self, session: &Session, ctx: &Context, refusal: &Refusal) -> Reply {
         let view = view(session, ctx).unwrap_or_else(|_| nowhere(session, ctx));
         self.gate.readable(ctx.location, view.headers, self.gate.refuse(refusal, &view))
+    }
+
+    /// How long the caller may take. Over HTTP/2, where a read has no limit of its own, the upstream's ends a body that
+    /// does not come.
+    fn limit_waiting(&self, session: &mut Session) {
+        let limits = &self.config.limits;
+        session.set_read_timeout(Some(limits.body));
+        session.set_write_timeout(Some(limits.write));
+        // Only a connection that stays open has one.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(limits.idle.as_secs().max(1)));
+        }
     }
 
     /// Where the request comes from, and its trace.
@@ -138,31 +154,36 @@ impl Proxy {
         let limit = self.gate.location(permit.location())?.max_body?;
         (content_length(session)? > limit).then_some(limit)
     }
-}
 
-/// The body of a request that ends here.
-async fn own_body(session: &mut Session, limit: u64, time: Duration) -> Result<Bytes, Refusal> {
-    if content_length(session).is_some_and(|length| length > limit) {
-        return Err(Refusal::BodyTooLarge(limit));
+    /// The body of a request that ends here, and the room that it takes.
+    async fn own_body(
+        &self,
+        session: &mut Session,
+        limit: u64,
+        time: Duration,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
+        if content_length(session).is_some_and(|length| length > limit) {
+            return Err(Refusal::BodyTooLarge(limit));
+        }
+        let body = tokio::time::timeout(time, read_body(session, limit, self.buffers.begin())).await;
+        body.unwrap_or(Err(Refusal::BodyTimeout)).map(Buffer::finish)
     }
-    tokio::time::timeout(time, read_body(session, limit)).await.unwrap_or(Err(Refusal::BodyTimeout))
 }
 
-async fn read_body(session: &mut Session, limit: u64) -> Result<Bytes, Refusal> {
+async fn read_body(session: &mut Session, limit: u64, mut body: Buffer) -> Result<Buffer, Refusal> {
     if session.is_body_empty() {
-        return Ok(Bytes::new());
+        return Ok(body);
     }
     if session.req_header().headers.contains_key(EXPECT) {
         session.write_continue_response().await.map_err(|_| Refusal::Malformed)?;
     }
-    let mut body = BytesMut::new();
-    while let Some(chunk) = session.read_request_body().await.map_err(|_| Refusal::Malformed)? {
-        if (body.len() + chunk.len()) as u64 > limit {
+    while let Some(piece) = session.read_request_body().await.map_err(|_| Refusal::Malformed)? {
+        if body.len() + piece.len() as u64 > limit {
             return Err(Refusal::BodyTooLarge(limit));
         }
-        body.extend_from_slice(&chunk);
+        body.push(&piece)?;
     }
-    Ok(body.freeze())
+    Ok(body)
 }
 
 fn content_length(session: &Session) -> Option<u64> {

@@ -2,6 +2,7 @@
 
 mod address;
 mod balance;
+mod buffers;
 mod connections;
 mod cors;
 mod downstream;
@@ -48,6 +49,8 @@ pub use self::connections::Connections;
 pub use self::health::HealthChecks;
 
 use self::balance::Attempts;
+use self::buffers::Buffers;
+use self::connections::Busy;
 use self::limit::Place;
 use self::peer::Peers;
 
@@ -58,6 +61,7 @@ pub struct Proxy {
     mint: Arc<Mint>,
     cookies: CookieNames,
     peers: Peers,
+    buffers: Buffers,
     metrics: Arc<Metrics>,
     request_log: Option<RequestLog>,
     spans: Option<Arc<Spans>>,
@@ -90,6 +94,7 @@ pub struct Context {
     attempts: Attempts,
     place: Option<Place>,
     _in_flight: InFlight,
+    _busy: Option<Busy>,
 }
 
 impl Context {
@@ -117,6 +122,7 @@ impl Context {
             attempts: Attempts::default(),
             place: None,
             _in_flight: InFlight::new(&proxy.in_flight),
+            _busy: Busy::now(),
         }
     }
 }
@@ -149,12 +155,14 @@ impl Proxy {
     ) -> Self {
         let peers = Peers::new(&config.upstreams);
         let cookies = CookieNames::of(&config.login.cookie);
+        let buffers = Buffers::new(config.limits.buffered);
         Self {
             config,
             gate,
             mint,
             cookies,
             peers,
+            buffers,
             metrics,
             request_log,
             spans,

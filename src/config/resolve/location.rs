@@ -96,6 +96,7 @@ impl Resolver<'_> {
         let key = path.as_ref().map(|(name, _)| format!("{}{name}", host.as_deref().unwrap_or_default()));
         let store = shared.named.wal.map(|wal| &wal.store);
         let message = self.message(file, key.unwrap_or_default(), store, reads);
+        let limits = self.location_limits(file.limits.as_ref(), access.as_ref());
         let (name, path) = path?;
         let (access, upstream) = (access?, upstream?);
         Some(Location {
@@ -110,6 +111,7 @@ impl Resolver<'_> {
             timeouts,
             max_body,
             allow_encoded,
+            limits,
             adapt,
             message,
         })

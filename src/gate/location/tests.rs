@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Access, AllowEncoded, Timeouts};
+use crate::config::{Access, AllowEncoded, LocationLimits, Timeouts};
 use std::time::Duration;
 
 fn location(path: &str) -> Location {
@@ -20,6 +20,7 @@ fn location(path: &str) -> Location {
         cors: None,
         max_body: None,
         allow_encoded: AllowEncoded::default(),
+        limits: LocationLimits::default(),
         adapt: None,
         message: None,
     }
