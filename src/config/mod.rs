@@ -30,7 +30,7 @@ pub use message::{
     Wal, WalStore,
 };
 pub use problem::Problems;
-pub use resolve::{load, parse};
+pub use resolve::{load, load_noting, parse};
 pub use sender::{
     HmacAlgorithm, HmacEncoding, HmacScheme, KeyForm, Scheme, SecretRef, SecretSource, SignedPart,
     TimestampPlace, Webhook,
@@ -103,7 +103,7 @@ impl Origin {
 }
 
 /// What is logged, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// Form of the lines.
     pub format: LogFormat,
@@ -114,7 +114,7 @@ pub struct Log {
 }
 
 /// Whose tokens are accepted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Google {
     /// The OAuth web client of our own sign-in. It has no secret here.
     pub client_id: String,
@@ -123,7 +123,7 @@ pub struct Google {
 }
 
 /// Where Google is reached. `https`, or `http` to loopback.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// Where browsers are sent to sign in.
     pub authorization: Url,
@@ -177,7 +177,7 @@ pub struct Allow {
 }
 
 /// Life of verified facts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
     /// How long a verified token is believed; never past its own expiry.
     pub verified: Duration,

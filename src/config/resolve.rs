@@ -20,7 +20,7 @@ mod webhook;
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 
@@ -48,6 +48,21 @@ const MAX_ENTRIES: u64 = 10_000_000;
 
 /// Reads and resolves a file.
 pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> {
+    load_noting(path, environment).0
+}
+
+/// The same, with all files on which the result depends, those included that could not be read.
+pub fn load_noting(path: &Path, environment: &Environment) -> (Result<Config, Problems>, Vec<PathBuf>) {
+    let mut files = vec![path.to_owned()];
+    let config = read(path).and_then(|text| {
+        let (config, named) = parse_noting(&text, &path.display().to_string(), environment);
+        files.extend(named);
+        config
+    });
+    (config, files)
+}
+
+fn read(path: &Path) -> Result<String, Problems> {
     let name = path.display().to_string();
     let whole = |what: String| Problems::new(&name, vec![Fault::new(what).at(&Place::default())]);
     let mut bytes = Vec::new();
@@ -59,24 +74,35 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
     if u64::try_from(bytes.len()).map_or(true, |length| length > MAX_FILE) {
         return Err(whole(format!("is larger than {MAX_FILE} bytes")));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..valid).unwrap_or_default();
         Problems::new(&name, vec![Fault::new("this is not UTF-8 text").at(&after(before))])
-    })?;
-    parse(text, &name, environment)
+    })
 }
 
 /// Resolves the text of a file that messages call `name`. Relative paths in it begin at the folder of that name.
 pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Config, Problems> {
-    let (file, root, problems) =
-        mirror(text, environment).map_err(|problems| Problems::new(name, problems))?;
+    parse_noting(text, name, environment).0
+}
+
+fn parse_noting(
+    text: &str,
+    name: &str,
+    environment: &Environment,
+) -> (Result<Config, Problems>, Vec<PathBuf>) {
+    let (file, root, problems) = match mirror(text, environment) {
+        Ok(mirror) => mirror,
+        Err(problems) => return (Err(Problems::new(name, problems)), Vec::new()),
+    };
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
-    let mut resolver = Resolver { environment, folder, problems };
+    let mut resolver = Resolver { environment, folder, problems, files: Vec::new() };
     let config = resolver.config(&file, &root);
-    match config {
+    let result = match config {
         Some(config) if resolver.problems.is_empty() => Ok(config),
         _ => Err(Problems::new(name, resolver.problems)),
-    }
+    };
+    (result, resolver.files)
 }
 
 /// The mirror of a file, the place of its first key, and what did not fit.
@@ -137,6 +163,8 @@ struct Resolver<'a> {
     /// Where relative paths begin: beside the file.
     folder: &'a Path,
     problems: Vec<Problem>,
+    /// The files that the configuration names and depends on.
+    files: Vec<PathBuf>,
 }
 
 impl Resolver<'_> {

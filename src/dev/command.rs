@@ -73,7 +73,7 @@ pub fn run(
     let (stand_in, echo) = runtime.block_on(start_helpers(&config))?;
     divert(&mut config, &stand_in, &echo);
     print(&welcome(&config, &stand_in, &echo, file));
-    Ok(app::run(config, Platform { program, ..Platform::default() })?)
+    Ok(app::run(config, Platform { program, ..Platform::default() }, None)?)
 }
 
 /// The helpers' own runtime, apart from those of the gateway's services.

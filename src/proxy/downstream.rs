@@ -35,7 +35,7 @@ impl Proxy {
         self.note_origin(session, ctx);
         let decision = match self.verdict(session, ctx).await {
             Ok(verdict) => {
-                let over = self.body_over_limit(session, &verdict.decision);
+                let over = self.body_over_limit(session, ctx, &verdict.decision);
                 (ctx.location, ctx.step) = (verdict.location, verdict.step);
                 ctx.identity = verdict.identity;
                 over.map_or(verdict.decision, |limit| Decision::Refuse(Refusal::BodyTooLarge(limit)))
@@ -62,8 +62,8 @@ impl Proxy {
     /// What the gate says. Requests that end here are read whole before.
     async fn verdict(&self, session: &mut Session, ctx: &Context) -> Result<Verdict, Refusal> {
         let head = view(session, ctx)?;
-        let Some(limit) = self.gate.own_body_limit(&head) else {
-            let verdict = self.gate.decide(&head, ctx.now).await;
+        let Some(limit) = ctx.edition.gate.own_body_limit(&head) else {
+            let verdict = ctx.edition.gate.decide(&head, ctx.now).await;
             return match &verdict.decision {
                 // Boxed, like all that is rare: the future of the common case is allocated for each request.
                 Decision::Read(pending) => Ok(Box::pin(self.read_and_finish(session, ctx, pending)).await),
@@ -72,7 +72,7 @@ impl Proxy {
         };
         let body = Box::pin(own_body(session, limit, BODY_TIMEOUT)).await?;
         let whole = RequestView { body, ..view(session, ctx)? };
-        Ok(Box::pin(self.gate.decide(&whole, ctx.now)).await)
+        Ok(Box::pin(ctx.edition.gate.decide(&whole, ctx.now)).await)
     }
 
     /// Reads a body that the gate asked for, and lets it decide.
@@ -80,8 +80,8 @@ impl Proxy {
         let body = own_body(session, pending.limit, MESSAGE_TIMEOUT).await;
         let whole = body.and_then(|body| Ok(RequestView { body, ..view(session, ctx)? }));
         match whole {
-            Ok(whole) => self.gate.finish(pending, &whole, ctx.now).await,
-            Err(refusal) => self.gate.refuse_pending(pending, refusal),
+            Ok(whole) => ctx.edition.gate.finish(pending, &whole, ctx.now).await,
+            Err(refusal) => ctx.edition.gate.refuse_pending(pending, refusal),
         }
     }
 
@@ -100,14 +100,14 @@ impl Proxy {
     /// The answer to a refusal, also for requests that have no canonical view.
     pub(super) fn refusal_reply(&self, session: &Session, ctx: &Context, refusal: &Refusal) -> Reply {
         let view = view(session, ctx).unwrap_or_else(|_| nowhere(session, ctx));
-        self.gate.refuse(refusal, &view)
+        ctx.edition.gate.refuse(refusal, &view)
     }
 
     /// Where the request comes from, and its trace.
     fn note_origin(&self, session: &Session, ctx: &mut Context) {
         let headers = &session.req_header().headers;
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-        let hops = usize::from(self.config.trusted_hops);
+        let hops = usize::from(ctx.edition.config.trusted_hops);
         let nth_last = |name: &str| nth_last(headers, name, hops);
         let mut client = peer;
         if hops > 0 {
@@ -121,16 +121,16 @@ impl Proxy {
             ctx.client = client.to_canonical();
         }
         let mut trace = Trace::of(headers, ctx.id);
-        if self.spans.as_ref().is_some_and(|spans| spans.wants(&trace)) {
+        if ctx.edition.spans.as_ref().is_some_and(|spans| spans.wants(&trace)) {
             trace.record();
         }
         ctx.trace = Some(trace);
     }
 
     /// A declared length above the location's limit is refused before anything is forwarded.
-    fn body_over_limit(&self, session: &Session, decision: &Decision) -> Option<u64> {
+    fn body_over_limit(&self, session: &Session, ctx: &Context, decision: &Decision) -> Option<u64> {
         let Decision::Forward(permit) = decision else { return None };
-        let limit = self.gate.location(permit.location())?.max_body?;
+        let limit = ctx.edition.gate.location(permit.location())?.max_body?;
         (content_length(session)? > limit).then_some(limit)
     }
 }

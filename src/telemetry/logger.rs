@@ -109,6 +109,12 @@ impl RequestLog {
         wanted || (audited && self.informs)
     }
 
+    /// The same log with other requests in it.
+    #[must_use]
+    pub fn with(&self, requests: LogRequests) -> Self {
+        Self { requests, ..self.clone() }
+    }
+
     /// How many lines were dropped since the start, because their reader was too slow.
     pub fn dropped(&self) -> u64 {
         self.lines.dropped()

@@ -58,6 +58,7 @@ impl Resolver<'_> {
         read: impl FnOnce(&[u8]) -> Result<T, Fault>,
     ) -> Option<T> {
         let folder = self.folder;
+        self.files.extend(entry.map(|entry| folder.join(&entry.value)));
         self.value(entry, |path| {
             let mut content = Vec::new();
             let opened = File::open(folder.join(path));

@@ -5,6 +5,7 @@ mod audit;
 mod commands;
 mod logs;
 mod metrics;
+mod reload;
 mod start;
 mod stop;
 mod traces;
