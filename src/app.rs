@@ -4,6 +4,7 @@ mod attend;
 mod make;
 mod recording;
 mod reload;
+mod tls;
 mod watch;
 
 use std::io;
@@ -66,6 +67,9 @@ pub enum StartError {
     /// The write-ahead log cannot be opened.
     #[error("{0}")]
     Wal(#[from] OpenError),
+    /// The listener's certificate cannot be used.
+    #[error("tls: the certificate cannot be used: {0}")]
+    Tls(String),
     /// The configuration has problems.
     #[error("{0}")]
     Config(Problems),
@@ -79,7 +83,7 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Adapters(_) | Self::Config(_) | Self::Fixed(..) => 2,
-            Self::Bind(..) | Self::Log(_) | Self::Secrets(_) | Self::Wal(_) => 1,
+            Self::Bind(..) | Self::Log(_) | Self::Secrets(_) | Self::Tls(_) | Self::Wal(_) => 1,
         }
     }
 }
@@ -127,13 +131,18 @@ pub fn run(
     let mut server = Server::new_with_opt_and_conf(None, server_conf());
     let proxy = Proxy::new(reloader.current(), Arc::clone(&metrics));
     let in_flight = proxy.in_flight();
+    let certificate = reloader.certificate();
     observe(&metrics, Arc::clone(&in_flight), log.clone());
     let mut proxy = http_proxy(&server.configuration, proxy);
     proxy.server_options = Some(server_options());
     proxy.h2_options = Some(h2_options());
     let connections = Connections::new(proxy, Arc::clone(&metrics));
     let mut service = Service::new("proxy".to_owned(), connections);
-    service.add_tcp(&addresses.listen.to_string());
+    match certificate.map(|certificate| certificate.settings()).transpose() {
+        Ok(Some(tls)) => service.add_tls_with_settings(&addresses.listen.to_string(), None, tls),
+        Ok(None) => service.add_tcp(&addresses.listen.to_string()),
+        Err(error) => return Err(StartError::Tls(error.to_string())),
+    }
     server.add_service(service);
     if let Some(address) = addresses.admin {
         server.add_service(admin::service(address, metrics, Arc::clone(&stopping)));

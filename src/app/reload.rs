@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
 use super::make::{Google, Lasting, Made};
+use super::tls::Certificate;
 use super::watch::Files;
 use super::{Addresses, StartError, recording};
 use crate::config::{self, Config, Environment, WalStore};
@@ -25,6 +26,8 @@ use crate::time::UnixTime;
 
 /// How often files are looked at.
 const GLANCE: Duration = Duration::from_secs(1);
+/// How often the certificate's files are, where no others are watched: whoever renews them seldom sends a signal.
+const CERTIFICATE_GLANCE: Duration = Duration::from_secs(10);
 
 /// Where the configuration comes from.
 #[derive(Debug)]
@@ -60,6 +63,7 @@ pub(super) struct Reloader {
     /// What is in use. Held during a reload, so that there is only one.
     state: Mutex<State>,
     player: Option<Player>,
+    certificate: Option<Arc<Certificate>>,
     swapped: watch::Sender<()>,
     outcomes: Arc<Outcomes>,
 }
@@ -92,6 +96,8 @@ impl Reloader {
         let google = Google::of(&config, &lasting, None);
         let secrets = first_secrets(&config, &google)?;
         let made = Made::new(&config, &lasting, google, secrets, None)?;
+        let certificate = written.tls.as_ref().map(|tls| Certificate::new(&tls.identity)).transpose();
+        let certificate = certificate.map_err(|error| StartError::Tls(error.to_string()))?.map(Arc::new);
         let outcomes = Arc::new(Outcomes::default());
         outcomes.last.store(UnixTime::now().0, Ordering::Relaxed);
         observe(&lasting.metrics, Arc::clone(&outcomes));
@@ -99,6 +105,7 @@ impl Reloader {
             current: Arc::new(ArcSwap::new(Arc::clone(&made.edition))),
             addresses,
             player: made.recording.as_ref().and_then(|recording| recording.player(&written)),
+            certificate,
             state: Mutex::new(State { made, written, source }),
             lasting,
             swapped: watch::Sender::new(()),
@@ -109,6 +116,11 @@ impl Reloader {
     /// What requests begin with.
     pub(super) fn current(&self) -> Arc<ArcSwap<Edition>> {
         Arc::clone(&self.current)
+    }
+
+    /// What the public listener shows, where it ends TLS.
+    pub(super) fn certificate(&self) -> Option<Arc<Certificate>> {
+        self.certificate.clone()
     }
 
     /// Plays the log back, where the log wants that.
@@ -157,21 +169,47 @@ impl Reloader {
         };
         loop {
             tokio::select! {
-                _ = hangup.recv() => {}
-                () = self.files_change() => {}
+                _ = hangup.recv() => self.reload().await,
+                all = self.files_change() => if all { self.reload().await } else { self.renew().await },
             }
-            self.reload().await;
         }
     }
 
-    async fn files_change(&self) {
-        // Nobody else wants the lock for longer than a moment: reloads are begun where this is waited for.
-        let mut state = self.state.lock().await;
-        let files = state.source.as_mut().filter(|source| source.watch).map(|source| source.files.clone());
+    /// Waits for a change of a file that counts; whether all is to be read again, or only the certificate.
+    async fn files_change(&self) -> bool {
+        let state = self.state.lock().await;
+        let tls = state.written.tls.as_ref();
+        let (files, all) = match &state.source {
+            Some(source) if source.watch => (Some(source.files.clone()), true),
+            Some(source) => (tls.map(|tls| source.files.only(&tls.files)), false),
+            None => (None, false),
+        };
         drop(state);
         match files {
-            Some(mut files) => files.changed(GLANCE).await,
+            Some(mut files) => files.changed(if all { GLANCE } else { CERTIFICATE_GLANCE }).await,
             None => std::future::pending().await,
+        }
+        all
+    }
+
+    /// Reads the certificate again, and nothing else.
+    async fn renew(&self) {
+        let mut state = self.state.lock().await;
+        let State { written, source, .. } = &mut *state;
+        let (Some(tls), Some(source), Some(certificate)) = (&mut written.tls, source, &self.certificate)
+        else {
+            return;
+        };
+        source.files.mark_only(&tls.files);
+        let read = tokio::task::block_in_place(|| config::read_certificate(&tls.files));
+        let replaced = read.map_err(|problems| problems.without_count()).and_then(|identity| {
+            certificate.replace(&identity).map_err(|error| error.to_string())?;
+            tls.identity = identity;
+            Ok(())
+        });
+        match replaced {
+            Ok(()) => log::info!("certificate reloaded"),
+            Err(why) => tell("the certificate is not reloaded, the one before stays in use", &why),
         }
     }
 
@@ -188,7 +226,12 @@ impl Reloader {
             }
             Err(error) => {
                 self.outcomes.bad.fetch_add(1, Ordering::Relaxed);
-                log::error!("the configuration is not reloaded, the one before stays in use:\n{error}");
+                let why = if let StartError::Config(problems) = &error {
+                    problems.without_count()
+                } else {
+                    error.to_string()
+                };
+                tell("the configuration is not reloaded, the one before stays in use", &why);
             }
         }
         let warm_up = state.made.warm_up();
@@ -209,6 +252,9 @@ impl Reloader {
         let config = Arc::new(self.addresses.put_into(new.clone()));
         let next = Made::after(made, config, &self.lasting).await?;
         let changes = changes(written, &new);
+        if let (Some(certificate), Some(tls)) = (&self.certificate, &new.tls) {
+            certificate.replace(&tls.identity).map_err(|error| StartError::Tls(error.to_string()))?;
+        }
         self.current.store(Arc::clone(&next.edition));
         if let (Some(player), Some(recording)) = (&self.player, &next.recording) {
             recording.direct(player, &new);
@@ -232,6 +278,14 @@ fn first_secrets(config: &Config, google: &Google) -> Result<Secrets, StartError
     secrets
 }
 
+/// Says what is wrong, line by line: a line of the log holds no line breaks.
+fn tell(what: &str, why: &str) {
+    log::error!("{what}");
+    for line in why.lines() {
+        log::error!("{}", line.trim());
+    }
+}
+
 /// What a process cannot change while it runs, of what has changed.
 fn fixed(before: &Config, after: &Config) -> Vec<String> {
     let mut keys = Vec::new();
@@ -241,6 +295,7 @@ fn fixed(before: &Config, after: &Config) -> Vec<String> {
         }
     };
     note(before.listen != after.listen, "listen");
+    note(before.tls.is_some() != after.tls.is_some(), "tls");
     note(before.admin != after.admin, "admin");
     note(before.log.format != after.log.format, "log.format");
     note(before.log.level != after.log.level, "log.level");

@@ -23,6 +23,23 @@ impl Files {
         Self { seen: read.clone(), paths, read }
     }
 
+    /// Only these of them.
+    pub(super) fn only(&self, wanted: &[PathBuf]) -> Self {
+        let (mut paths, mut read) = (Vec::new(), Vec::new());
+        for (path, stamp) in self.paths.iter().zip(&self.read).filter(|(path, _)| wanted.contains(path)) {
+            paths.push(path.clone());
+            read.push(*stamp);
+        }
+        Self { paths, seen: read.clone(), read }
+    }
+
+    /// Notes how these of them are, before they are read.
+    pub(super) fn mark_only(&mut self, wanted: &[PathBuf]) {
+        for (path, read) in self.paths.iter().zip(&mut self.read).filter(|(path, _)| wanted.contains(path)) {
+            *read = stamps(std::slice::from_ref(path)).pop().flatten();
+        }
+    }
+
     /// Notes how they are, before they are read.
     pub(super) fn mark(&mut self) {
         self.read = stamps(&self.paths);

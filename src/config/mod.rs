@@ -30,15 +30,15 @@ pub use message::{
     Wal, WalStore,
 };
 pub use problem::Problems;
-pub use resolve::{load, load_noting, parse};
+pub use resolve::{load, load_noting, parse, read_certificate};
 pub use sender::{
     HmacAlgorithm, HmacEncoding, HmacScheme, KeyForm, Scheme, SecretRef, SecretSource, SignedPart,
     TimestampPlace, Webhook,
 };
 pub use traces::Traces;
 pub use upstream::{
-    Address, Balance, ClientCertificate, HealthCheck, InFlightLimit, Protocol, Timeouts, Upstream,
-    UpstreamTls,
+    Address, Balance, ClientCertificate, HealthCheck, InFlightLimit, ListenerTls, Protocol, Timeouts,
+    Upstream, UpstreamTls,
 };
 
 pub use crate::telemetry::{LogFormat, LogRequests};
@@ -51,6 +51,8 @@ pub const RESERVED_PREFIX: &str = "/.portcullis";
 pub struct Config {
     /// Address of the public listener: HTTP/1.1 and h2c on one port.
     pub listen: SocketAddr,
+    /// TLS on it, if the gateway ends TLS itself.
+    pub tls: Option<ListenerTls>,
     /// How callers name the gateway. Without it, origins come from `Host` and the front end's
     /// `X-Forwarded-Proto`, and ID tokens of service accounts are refused.
     pub public_url: Option<Origin>,

@@ -29,6 +29,7 @@ use super::mirror::{self, List};
 use super::problem::{Fault, Place, Problem, Problems, Spanned, shown};
 use super::read::{FromNode, Reader, Scalar};
 use super::{Cache, Config, Environment, Flow, Log, LogFormat, LogRequests, Login, Wal};
+pub use certificate::read_certificate;
 use value::{choice, cookie_name, scope, short_duration};
 
 /// The version of the format that is understood.
@@ -180,6 +181,7 @@ impl Resolver<'_> {
         {
             self.refuse(&entry.place, Fault::new(format!("{admin} is taken by `listen`")));
         }
+        let tls = self.listener_tls(file.tls.as_ref());
         let google = self.google(file.google.as_ref());
         let endpoints = self.endpoints(file.google.as_ref());
         let login = self.login(file.login.as_ref());
@@ -190,6 +192,7 @@ impl Resolver<'_> {
         let locations = self.locations(file, root, login.flow, &shared);
         Some(Config {
             listen,
+            tls,
             public_url: self.value(file.public_url.as_ref(), address::public_url),
             admin,
             trusted_hops: self.trusted_hops(file.trusted_hops.as_ref()),

@@ -90,6 +90,15 @@ pub struct ClientCertificate {
     pub key: Arc<PrivateKeyDer<'static>>,
 }
 
+/// TLS on the public listener. Its certificate was read with success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// What the gateway shows of itself.
+    pub identity: ClientCertificate,
+    /// The file of the certificate, and that of its key.
+    pub files: [PathBuf; 2],
+}
+
 /// The bound on requests under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InFlightLimit {

@@ -110,12 +110,13 @@ impl Proxy {
         let hops = usize::from(ctx.edition.config.trusted_hops);
         let nth_last = |name: &str| nth_last(headers, name, hops);
         let mut client = peer;
+        ctx.https = ctx.edition.config.tls.is_some();
         if hops > 0 {
             let named = nth_last("x-forwarded-for").and_then(|address| parse_address(&address));
             client = named.or(peer);
             // A front end that overwrites the header leaves one entry, one that appends leaves as many as hops.
             let proto = nth_last("x-forwarded-proto").or_else(|| first(headers.get("x-forwarded-proto")));
-            ctx.https = proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+            ctx.https = proto.map_or(ctx.https, |proto| proto.eq_ignore_ascii_case("https"));
         }
         if let Some(client) = client {
             ctx.client = client.to_canonical();

@@ -8,4 +8,5 @@ mod metrics;
 mod reload;
 mod start;
 mod stop;
+mod tls;
 mod traces;

@@ -113,7 +113,7 @@ async fn a_bad_file_changes_nothing_and_is_explained() {
     let world = World::with(&plan(EXAMPLE), |setup| setup);
     let yaml = plan(EXAMPLE).yaml(&world.google, &world.upstream);
     for (bad, says) in [
-        (yaml.replace("access: public", "access: pubic"), "access: \"pubic\""),
+        (yaml.replace("access: public", "access: pubic"), "not \"pubic\""),
         (yaml.replace("public_url:", "public_ulr:"), "public_ulr"),
         (yaml.replace("locations:", "locations: ["), "portcullis.yaml:"),
         (String::new(), "portcullis.yaml"),
@@ -214,10 +214,10 @@ async fn a_secret_s_file_is_read_again() {
         let call = world.client().post("/hook", "{}").header("x-hub-signature-256", &signature);
         call.header("content-type", "application/json").send().await.status.as_u16()
     };
-    assert_eq!((sent("first-secret").await, sent("second-secret").await), (200, 401));
+    assert_eq!((sent("first-secret").await, sent("second-secret").await), (200, 403));
     world.gateway.write("secret.txt", "second-secret");
     assert!(world.gateway.reload());
-    assert_eq!((sent("first-secret").await, sent("second-secret").await), (401, 200));
+    assert_eq!((sent("first-secret").await, sent("second-secret").await), (403, 200));
 }
 
 /// The sums of all counters, by name.
