@@ -182,7 +182,7 @@ async fn a_watched_file_is_read_when_it_changes() {
     let shaped = async || {
         let response = world.client().post("/shaped", "1").header("content-type", "application/json").send();
         assert_eq!(response.await.status, 200);
-        String::from_utf8(world.upstream.last().message.body.clone()).unwrap()
+        String::from_utf8(world.upstream.last().message.body).unwrap()
     };
     assert_eq!(shaped().await, r#"{"old":1}"#);
     world.gateway.write("shape.jq", "{ new: .json }");
