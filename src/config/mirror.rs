@@ -19,6 +19,8 @@ section! {
         /// Address of the public listener, `IPv4:PORT` or `[IPv6]:PORT`. HTTP/1.1 and h2c share it.
         /// Default: `0.0.0.0:${PORT:-8080}`.
         listen: Scalar,
+        /// TLS on `listen`, for a gateway without a front end that ends it. Default: none; `listen` is in the clear.
+        tls: ListenerTls,
         /// How callers name the gateway: an `https` origin without path (`http` only for localhost and loopback
         /// addresses). Used for the redirect URI and as the audience of service accounts' ID tokens.
         /// Default: none; origins then come from `Host`, and ID tokens of service accounts are refused.
@@ -54,6 +56,15 @@ section! {
         limits: Limits,
         /// Which requests are let through and where they go. At least one. The longest match wins, in any order.
         locations: List<Location>,
+    }
+
+    /// TLS on `listen`: versions 1.2 and 1.3, HTTP/2 and HTTP/1.1. The files are PEM; paths are relative to the
+    /// configuration file. A renewed certificate is noticed within half a minute.
+    struct ListenerTls {
+        /// The certificate, then what leads to its authority. Required.
+        certificate: String,
+        /// The key of `certificate`. Required.
+        key: String,
     }
 
     /// Logging.

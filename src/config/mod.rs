@@ -35,15 +35,15 @@ pub use message::{
     Wal, WalStore,
 };
 pub use problem::Problems;
-pub use resolve::{load, parse};
+pub use resolve::{load, load_noting, parse, read_certificate};
 pub use sender::{
     HmacAlgorithm, HmacEncoding, HmacScheme, KeyForm, Scheme, SecretRef, SecretSource, SignedPart,
     TimestampPlace, Webhook,
 };
 pub use traces::Traces;
 pub use upstream::{
-    Address, Balance, ClientCertificate, HealthCheck, InFlightLimit, Protocol, Timeouts, Upstream,
-    UpstreamTls,
+    Address, Balance, ClientCertificate, HealthCheck, InFlightLimit, ListenerTls, Protocol, Timeouts,
+    Upstream, UpstreamTls,
 };
 pub use warning::{Risk, Warning};
 
@@ -72,6 +72,8 @@ pub struct OwnCookies {
 pub struct Config {
     /// Address of the public listener: HTTP/1.1 and h2c on one port.
     pub listen: SocketAddr,
+    /// TLS on it, if the gateway ends TLS itself.
+    pub tls: Option<ListenerTls>,
     /// How callers name the gateway. Without it, origins come from `Host` and the front end's
     /// `X-Forwarded-Proto`, and ID tokens of service accounts are refused.
     pub public_url: Option<Origin>,
@@ -128,7 +130,7 @@ impl Origin {
 }
 
 /// What is logged, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// Form of the lines.
     pub format: LogFormat,
@@ -139,7 +141,7 @@ pub struct Log {
 }
 
 /// Whose tokens are accepted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Google {
     /// The OAuth web client of our own sign-in. It has no secret here.
     pub client_id: String,
@@ -148,7 +150,7 @@ pub struct Google {
 }
 
 /// Where Google is reached. `https`, or `http` to loopback.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// Where browsers are sent to sign in.
     pub authorization: Url,
@@ -202,7 +204,7 @@ pub struct Allow {
 }
 
 /// Life of verified facts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
     /// How long a verified token is believed; never past its own expiry.
     pub verified: Duration,

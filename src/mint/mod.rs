@@ -89,6 +89,18 @@ impl Mint {
         Self { slots: audiences.map(|audience| (audience.to_owned(), Arc::new(slot(audience)))).collect() }
     }
 
+    /// For the audiences of another configuration. Tokens of those that stay are kept.
+    #[must_use]
+    pub fn with<'a>(&self, audiences: impl Iterator<Item = &'a str>, minter: &Arc<dyn TokenMinter>) -> Self {
+        let mut mint = Self::new(audiences, minter);
+        for (audience, slot) in &mut mint.slots {
+            if let Some(known) = self.slots.get(audience) {
+                *slot = Arc::clone(known);
+            }
+        }
+        mint
+    }
+
     /// The token for an audience, fetched if need be.
     pub async fn token(&self, audience: &str, now: UnixTime) -> Result<HeaderValue, MintError> {
         let slot = self.slots.get(audience).ok_or_else(|| MintError {

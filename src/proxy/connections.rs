@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
-use pingora::protocols::Stream;
+use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 
@@ -58,8 +58,9 @@ impl Connections {
     /// Serves a connection, after a first look at what it speaks: Pingora's own look waits for ever.
     async fn serve(&self, mut stream: Stream, shutdown: &ShutdownWatch, watch: &Watch) -> Option<Stream> {
         let mut first = [0; PREFACE.len()];
+        // Does nothing with TLS, where the handshake said what it speaks.
         stream.try_peek(&mut first).await.ok()?;
-        if first == *PREFACE {
+        if first == *PREFACE || matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             // From here on Pingora has a limit of its own.
             watch.requests.fetch_add(1, Ordering::AcqRel);
         }

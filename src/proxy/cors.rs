@@ -36,13 +36,12 @@ pub(super) fn keep_preflight(headers: &mut HeaderMap) {
 impl Proxy {
     /// Lets pages of allowed origins read the upstream's answer, unless the upstream says itself who may.
     pub(super) fn permit_pages(
-        &self,
         session: &Session,
         response: &mut ResponseHeader,
         ctx: &Context,
     ) -> Result<()> {
         let location = ctx.permit.as_ref().filter(|permit| !permit.is_preflight());
-        let location = location.and_then(|permit| self.gate.location(permit.location()));
+        let location = location.and_then(|permit| ctx.edition.gate.location(permit.location()));
         let Some(cors) = location.and_then(|location| location.cors.as_ref()) else { return Ok(()) };
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());

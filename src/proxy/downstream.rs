@@ -35,10 +35,10 @@ impl Proxy {
     /// Steps *admit* to *authorize*. True when the request was answered here.
     pub(super) async fn admit(&self, session: &mut Session, ctx: &mut Context) -> PingoraResult<bool> {
         self.note_origin(session, ctx);
-        self.limit_waiting(session);
+        Self::limit_waiting(session, ctx);
         let decision = match self.verdict(session, ctx).await {
             Ok(verdict) => {
-                let over = self.body_over_limit(session, &verdict.decision);
+                let over = Self::body_over_limit(session, ctx, &verdict.decision);
                 (ctx.location, ctx.step) = (verdict.location, verdict.step);
                 ctx.identity = verdict.identity;
                 over.map_or(verdict.decision, |limit| Decision::Refuse(Refusal::BodyTooLarge(limit)))
@@ -56,7 +56,7 @@ impl Proxy {
             }
             Decision::Answer(mut reply) => {
                 ctx.audit = reply.audit.take();
-                let reply = self.gate.readable(ctx.location, &session.req_header().headers, reply);
+                let reply = ctx.edition.gate.readable(ctx.location, &session.req_header().headers, reply);
                 Box::pin(write(session, ctx, reply)).await.map(|()| true)
             }
             Decision::Refuse(refusal) => Box::pin(self.refuse(session, ctx, refusal)).await.map(|()| true),
@@ -66,9 +66,9 @@ impl Proxy {
     /// What the gate says. Requests that end here are read whole before.
     async fn verdict(&self, session: &mut Session, ctx: &Context) -> Result<Verdict, Refusal> {
         let head = view(session, ctx)?;
-        self.gate.count_address(&head)?;
-        let Some(limit) = self.gate.own_body_limit(&head) else {
-            let verdict = self.gate.decide(&head, ctx.now).await;
+        ctx.edition.gate.count_address(&head)?;
+        let Some(limit) = ctx.edition.gate.own_body_limit(&head) else {
+            let verdict = ctx.edition.gate.decide(&head, ctx.now).await;
             return match &verdict.decision {
                 // Boxed, like all that is rare: the future of the common case is allocated for each request.
                 Decision::Read(pending) => Ok(Box::pin(self.read_and_finish(session, ctx, pending)).await),
@@ -77,7 +77,7 @@ impl Proxy {
         };
         let (body, _room) = Box::pin(self.own_body(session, limit, BODY_TIMEOUT)).await?;
         let whole = RequestView { body, ..view(session, ctx)? };
-        Ok(Box::pin(self.gate.decide(&whole, ctx.now)).await)
+        Ok(Box::pin(ctx.edition.gate.decide(&whole, ctx.now)).await)
     }
 
     /// Reads a body that the gate asked for, and lets it decide.
@@ -85,8 +85,8 @@ impl Proxy {
         let body = self.own_body(session, pending.limit, MESSAGE_TIMEOUT).await;
         let whole = body.and_then(|(body, room)| Ok((RequestView { body, ..view(session, ctx)? }, room)));
         match whole {
-            Ok((whole, _room)) => self.gate.finish(pending, &whole, ctx.now).await,
-            Err(refusal) => self.gate.refuse_pending(pending, refusal),
+            Ok((whole, _room)) => ctx.edition.gate.finish(pending, &whole, ctx.now).await,
+            Err(refusal) => ctx.edition.gate.refuse_pending(pending, refusal),
         }
     }
 
@@ -105,13 +105,14 @@ impl Proxy {
     /// The answer to a refusal, also for requests that have no canonical view.
     pub(super) fn refusal_reply(&self, session: &Session, ctx: &Context, refusal: &Refusal) -> Reply {
         let view = view(session, ctx).unwrap_or_else(|_| nowhere(session, ctx));
-        self.gate.readable(ctx.location, view.headers, self.gate.refuse(refusal, &view))
+        let gate = &ctx.edition.gate;
+        gate.readable(ctx.location, view.headers, gate.refuse(refusal, &view))
     }
 
     /// How long the caller may take. Over HTTP/2, where a read has no limit of its own, the upstream's ends a body that
     /// does not come.
-    fn limit_waiting(&self, session: &mut Session) {
-        let limits = &self.config.limits;
+    fn limit_waiting(session: &mut Session, ctx: &Context) {
+        let limits = &ctx.edition.config.limits;
         session.set_read_timeout(Some(limits.body));
         session.set_write_timeout(Some(limits.write));
         // Only a connection that stays open has one.
@@ -124,21 +125,22 @@ impl Proxy {
     fn note_origin(&self, session: &Session, ctx: &mut Context) {
         let headers = &session.req_header().headers;
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-        let hops = usize::from(self.config.trusted_hops);
+        let hops = usize::from(ctx.edition.config.trusted_hops);
         let nth_last = |name: &str| nth_last(headers, name, hops);
         let mut client = peer;
+        ctx.https = ctx.edition.config.tls.is_some();
         if hops > 0 {
             let named = nth_last("x-forwarded-for").and_then(|address| parse_address(&address));
             client = named.or(peer);
             // A front end that overwrites the header leaves one entry, one that appends leaves as many as hops.
             let proto = nth_last("x-forwarded-proto").or_else(|| first(headers.get("x-forwarded-proto")));
-            ctx.https = proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+            ctx.https = proto.map_or(ctx.https, |proto| proto.eq_ignore_ascii_case("https"));
         }
         if let Some(client) = client {
             ctx.client = client.to_canonical();
         }
         let mut trace = Trace::of(headers, ctx.id);
-        if self.spans.as_ref().is_some_and(|spans| spans.wants(&trace)) {
+        if ctx.edition.spans.as_ref().is_some_and(|spans| spans.wants(&trace)) {
             trace.record();
         }
         ctx.trace = Some(trace);
@@ -146,12 +148,12 @@ impl Proxy {
 
     /// A declared length above the location's limit is refused before anything is forwarded, and so is a preflight
     /// with a body.
-    fn body_over_limit(&self, session: &mut Session, decision: &Decision) -> Option<u64> {
+    fn body_over_limit(session: &mut Session, ctx: &Context, decision: &Decision) -> Option<u64> {
         let Decision::Forward(permit) = decision else { return None };
         if permit.is_preflight() {
             return (!session.is_body_empty()).then_some(0);
         }
-        let limit = self.gate.location(permit.location())?.max_body?;
+        let limit = ctx.edition.gate.location(permit.location())?.max_body?;
         (content_length(session)? > limit).then_some(limit)
     }
 

@@ -62,12 +62,11 @@ const USER_ID: HeaderName = HeaderName::from_static("x-goog-authenticated-user-i
 impl Proxy {
     /// Removes what is not the caller's to say, then adds what the gateway says.
     pub(super) fn prepare_request(
-        &self,
         session: &Session,
         request: &mut RequestHeader,
         ctx: &Context,
     ) -> Result<()> {
-        let (permit, location, upstream) = self.target(ctx)?;
+        let (permit, location, upstream) = ctx.target()?;
         // As plain parts, because Pingora's type keeps a second map with the spelling of the names, which would have
         // to follow each change. Names go out in lower case, as in HTTP/2.
         let mut parts = take_parts(request);
@@ -78,9 +77,9 @@ impl Proxy {
         if permit.consumed_authorization() {
             parts.headers.remove(AUTHORIZATION);
         }
-        strip_own_cookies(&mut parts.headers, &self.cookies);
+        strip_own_cookies(&mut parts.headers, &ctx.edition.cookies);
         parts.headers.reserve(ADDED);
-        parts.headers.insert(HOST, self.peers.authority(location)?);
+        parts.headers.insert(HOST, ctx.edition.peers.authority(location)?);
         add_forwarding(session, &mut parts.headers, ctx)?;
         if let Some(identity) = permit.identity() {
             parts.headers.insert(USER_EMAIL, identity.email_header.clone());
