@@ -161,7 +161,7 @@ async fn gate(config: Arc<Config>, wal: Arc<dyn Wal>) -> Gate {
     let adapted = verdict.location.expect("it has a location");
     let recorder = Recorder {
         secrets: Arc::new(secrets),
-        adapters,
+        adapters: Arc::new(adapters),
         adapter_of: HashMap::from([(adapted, 0)]),
         wal: Some(wal),
         courier: Arc::new(Courier::new(Arc::clone(&config), mint, outbound)),
