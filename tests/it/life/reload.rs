@@ -121,6 +121,10 @@ async fn a_bad_file_changes_nothing_and_is_explained() {
         (format!("admin: {}\n{yaml}", closed()), "`admin` changed"),
         (yaml.replace("format: text", "format: json"), "`log.format` changed"),
         (
+            format!("limits: {{ streams: 7, buffered: 1MiB }}\n{yaml}"),
+            "`limits.streams`, `limits.buffered` changed",
+        ),
+        (
             yaml.replace("/, access: google", "/, adapt: { jq: '.json |' }, access: google"),
             "locations[1].adapt",
         ),
@@ -231,6 +235,33 @@ fn counters(text: &str) -> BTreeMap<String, f64> {
         }
     }
     sums
+}
+
+/// The log and what is told of it stay as they are, and the figures are there once.
+#[tokio::test]
+async fn deliveries_count_on_and_the_log_is_still_told_of() {
+    let (admin, log) = (closed(), tempfile::tempdir().unwrap());
+    let plan = Plan {
+        further: format!("admin: {admin}\nwal: {{ disk: {{ directory: '{}' }} }}\n", log.path().display()),
+        locations: "  - { path: /kept/, access: public, wal: true, upstream: up }\n",
+        ..plan(EXAMPLE)
+    };
+    let world = World::with(&plan, |setup| setup);
+    eventually("the operators' listener", || std::net::TcpStream::connect(admin).is_ok()).await;
+    let metrics = async || {
+        once(admin, "GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").await.text()
+    };
+    for delivered in 1..=3 {
+        assert_eq!(world.client().post("/kept/x", "a message").send().await.status, 200);
+        let counted = format!("portcullis_deliveries_total{{outcome=\"settled\"}} {delivered}\n");
+        within("a delivery", async { while !metrics().await.contains(&counted) {} }).await;
+        assert!(world.reload(&plan));
+        let text = metrics().await;
+        assert!(text.contains(&counted), "{text}");
+        for series in ["portcullis_wal_entries{state=\"waiting\"}", "portcullis_wal_limit_bytes "] {
+            assert_eq!(text.matches(&format!("\n{series}")).count(), 1, "{series} in:\n{text}");
+        }
+    }
 }
 
 /// Two hundred reloads under load: every answer is right by one of the two configurations, and nothing piles up.

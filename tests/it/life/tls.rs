@@ -23,9 +23,13 @@ use crate::harness::world::{Plan, World};
 
 /// A gateway that ends TLS itself, with nobody in front of it.
 fn world(identity: &Identity, watch: bool) -> World {
+    world_with(identity, watch, "")
+}
+
+fn world_with(identity: &Identity, watch: bool, further: &str) -> World {
     let plan = Plan {
         log: "{ format: text, level: info, requests: none }",
-        further: "tls: { certificate: own.pem, key: own.key }\n".to_owned(),
+        further: format!("tls: {{ certificate: own.pem, key: own.key }}\n{further}"),
         ..Plan::default()
     };
     let arguments = ["run", "--config", "portcullis.yaml", "--watch"];
@@ -112,6 +116,28 @@ async fn both_versions_of_http_are_spoken_over_both_versions_of_tls() {
     drop(within("the end", plain.read_to_end(&mut answer)).await);
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     assert!(!world.gateway.output().contains("handshake"), "{}", world.gateway.output());
+}
+
+/// What a connection speaks is known from the handshake, and `limits.idle` is for HTTP/1.
+#[tokio::test]
+async fn an_idle_connection_of_http_1_is_closed_and_one_of_http_2_is_not() {
+    let authority = Authority::new("Test CA");
+    let world = world_with(&authority.certify("localhost"), false, "limits: { idle: 1s }\n");
+    let address = world.gateway.address();
+    let stream = TokioIo::new(connect(address, &authority, &TLS13, "h2").await);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    let _task = spawn(async move { drop(connection.await) });
+    // Each begins when the one before has been idle for too long.
+    for _ in 0..2 {
+        let mut idle = connect(address, &authority, &TLS13, "http/1.1").await;
+        let mut answer = Vec::new();
+        drop(within("the end of an idle connection", idle.read_to_end(&mut answer)).await);
+        assert!(answer.is_empty(), "{answer:?}");
+    }
+    let request = http::Request::get("https://localhost/public/x").body(Full::new(Bytes::new())).unwrap();
+    let response = within("a response", sender.send_request(request)).await.unwrap();
+    assert_eq!(response.status(), 200);
 }
 
 /// Whoever signs in is sent back to `https`, though no front end says so.
