@@ -163,7 +163,7 @@ async fn a_scrapers_own_library_reads_them_and_the_sums_are_right() {
     assert_eq!(all("portcullis_gateway_duration_seconds_count"), total as f64);
     assert_eq!(all("portcullis_upstream_duration_seconds_count"), 7.0, "a response with a head each");
     assert_eq!(all("portcullis_upstream_connections_total"), 8.0, "and the one that was no HTTP");
-    for (result, number) in [("hit", 4.0), ("miss", 4.0), ("rejected", 1.0), ("throttled", 0.0)] {
+    for (result, number) in [("hit", 5.0), ("miss", 4.0), ("rejected", 1.0), ("throttled", 0.0)] {
         let counted = sum(&samples, "portcullis_token_cache_total", &[("result", result)]);
         assert_eq!(counted, number, "{result}");
     }

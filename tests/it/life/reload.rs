@@ -243,7 +243,7 @@ async fn deliveries_count_on_and_the_log_is_still_told_of() {
     let (admin, log) = (closed(), tempfile::tempdir().unwrap());
     let plan = Plan {
         further: format!("admin: {admin}\nwal: {{ disk: {{ directory: '{}' }} }}\n", log.path().display()),
-        locations: "  - { path: /kept/, access: public, wal: true, upstream: up }\n",
+        locations: "  - { path: /kept/, access: google, wal: true, upstream: up }\n",
         ..plan(EXAMPLE)
     };
     let world = World::with(&plan, |setup| setup);
@@ -251,8 +251,10 @@ async fn deliveries_count_on_and_the_log_is_still_told_of() {
     let metrics = async || {
         once(admin, "GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").await.text()
     };
+    let ada = world.access("ada@example.com");
     for delivered in 1..=3 {
-        assert_eq!(world.client().post("/kept/x", "a message").send().await.status, 200);
+        let message = world.client().post("/kept/x", "a message").bearer(&ada);
+        assert_eq!(message.send().await.status, 200);
         let counted = format!("portcullis_deliveries_total{{outcome=\"settled\"}} {delivered}\n");
         within("a delivery", async { while !metrics().await.contains(&counted) {} }).await;
         assert!(world.reload(&plan));
