@@ -24,10 +24,11 @@ test: ## All tests: unit, integration, browser, README, documentation
 	$(CARGO) test --locked --no-fail-fast
 
 # Each prints what it chose at random; PORTCULLIS_SEED repeats the choices of one.
-nightly: ## The long forms of tests: 200 times SIGKILL while senders post, ten times as many cases of each property
+nightly: ## The long forms of tests: 200 times SIGKILL while senders post, 100 000 frames and addresses, ten times as many cases of each property
 	@.ci/install build
 	PORTCULLIS_KILLS=200 $(CARGO) test --locked --test durability -- --nocapture
 	PROPTEST_CASES=2560 $(CARGO) test --locked --lib
+	PORTCULLIS_FULL_LOAD=1 $(CARGO) test --locked --test it -- limits::
 
 lint: ## Format, Clippy, documentation, licences, Terraform, and every configuration in conf/
 	@.ci/install build lint

@@ -150,7 +150,7 @@ async fn gate(config: Arc<Config>, wal: Arc<dyn Wal>) -> Gate {
     let mint = Arc::new(Mint::new(std::iter::empty(), &minter));
     let api = Arc::new(GoogleApi::new(Arc::clone(&outbound), metadata));
     let manager = Arc::new(SecretManager::new(api, None));
-    let (secrets, problems) = Secrets::load(&config.secrets, &manager, UnixTime::now()).await;
+    let (secrets, problems) = Secrets::load(&config.secrets, &manager, None, UnixTime::now()).await;
     assert!(problems.is_empty(), "{problems:?}");
     let adapters = adapters(&[slash_command(&config)]);
     adapters.warm_up().await.expect("the worker starts");
@@ -161,7 +161,7 @@ async fn gate(config: Arc<Config>, wal: Arc<dyn Wal>) -> Gate {
     let adapted = verdict.location.expect("it has a location");
     let recorder = Recorder {
         secrets: Arc::new(secrets),
-        adapters,
+        adapters: Arc::new(adapters),
         adapter_of: HashMap::from([(adapted, 0)]),
         wal: Some(wal),
         courier: Arc::new(Courier::new(Arc::clone(&config), mint, outbound)),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use http::Method;
 use portcullis::adapt::command::{self, Trial, Tried};
-use portcullis::app::{self, Platform};
+use portcullis::app::{self, Platform, Source};
 use portcullis::config::{self, AdapterSource, Config, Environment, WalStore};
 use portcullis::gate::explain::{Question, explain};
 use portcullis::wal::console::{self, Chosen, Terminal, Which};
@@ -40,12 +40,18 @@ enum Command {
         /// Configuration file [default: $PORTCULLIS_CONFIG, else conf/portcullis.yaml]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Read the configuration again when it changes, or a file that it names; SIGHUP does so at any time
+        #[arg(long)]
+        watch: bool,
     },
-    /// Read the configuration and print every problem in it; start nothing
+    /// Read the configuration and print every problem in it, and what is risky; start nothing
     Check {
         /// Configuration file [default: $PORTCULLIS_CONFIG, else conf/portcullis.yaml]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Take warnings of risky settings for problems
+        #[arg(long)]
+        strict: bool,
     },
     /// Say which location takes a request, and why it would pass or be refused; send nothing
     Explain {
@@ -182,8 +188,8 @@ impl From<ChosenArguments> for Chosen {
 fn main() -> ExitCode {
     let environment = Environment::process();
     match Arguments::parse().command {
-        Command::Run { config } => run(&environment, config),
-        Command::Check { config } => check(&environment, config),
+        Command::Run { config, watch } => run(&environment, config, watch),
+        Command::Check { config, strict } => check(&environment, config, strict),
         Command::Explain { config, caller, host, method, path } => {
             let question =
                 Question { method: &method, target: &path, host: &host, caller: caller.as_deref() };
@@ -244,18 +250,21 @@ fn try_adapter(source: &AdapterSource, arguments: Adapt) -> ExitCode {
     }
 }
 
-fn run(environment: &Environment, file: Option<PathBuf>) -> ExitCode {
-    with_config(environment, file, |config, _| {
-        let platform = Platform {
-            program: program(),
-            project: environment.get("GOOGLE_CLOUD_PROJECT"),
-            cloud_run: environment.get("K_SERVICE").is_some(),
-        };
-        match app::run(config, platform) {
-            Ok(never) => match never {},
-            Err(error) => complain(&error.to_string(), error.exit_code()),
-        }
-    })
+fn run(environment: &Environment, file: Option<PathBuf>, watch: bool) -> ExitCode {
+    let mut source = Source::new(&path_of(environment, file), environment, watch);
+    let config = match source.read() {
+        Ok(config) => config,
+        Err(problems) => return complain(&problems.to_string(), 2),
+    };
+    let platform = Platform {
+        program: program(),
+        project: environment.get("GOOGLE_CLOUD_PROJECT"),
+        cloud_run: environment.get("K_SERVICE").is_some(),
+    };
+    match app::run(config, platform, Some(source)) {
+        Ok(never) => match never {},
+        Err(error) => complain(&error.to_string(), error.exit_code()),
+    }
 }
 
 /// This program, which may have been replaced by a newer one meanwhile.
@@ -266,10 +275,17 @@ fn program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| PathBuf::from("portcullis"))
 }
 
-fn check(environment: &Environment, file: Option<PathBuf>) -> ExitCode {
+fn check(environment: &Environment, file: Option<PathBuf>, strict: bool) -> ExitCode {
     with_config(environment, file, |config, path| {
         if let Err(error) = app::check(&config) {
             return complain(&error.to_string(), error.exit_code());
+        }
+        for warning in &config.warnings {
+            let _ = writeln!(std::io::stderr(), "{warning:#}");
+        }
+        let warnings = config.warnings.len();
+        if strict && warnings > 0 {
+            return complain(&format!("{}, which --strict does not accept", count(warnings, "warning")), 2);
         }
         print(&format!(
             "{}: good ({}, {})\n",
@@ -335,13 +351,17 @@ fn with_config(
     file: Option<PathBuf>,
     then: impl FnOnce(Config, &Path) -> ExitCode,
 ) -> ExitCode {
-    let path = file
-        .or_else(|| environment.get("PORTCULLIS_CONFIG").map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    let path = path_of(environment, file);
     match config::load(&path, environment) {
         Ok(config) => then(config, &path),
         Err(problems) => complain(&problems.to_string(), 2),
     }
+}
+
+/// The file to read.
+fn path_of(environment: &Environment, file: Option<PathBuf>) -> PathBuf {
+    file.or_else(|| environment.get("PORTCULLIS_CONFIG").map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
 }
 
 /// An address to listen on, where `localhost` is a name of 127.0.0.1.

@@ -52,7 +52,7 @@ pub struct SecretProblem {
 }
 
 /// The secrets of the file, by their index there.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Secrets {
     slots: Vec<Arc<Slot>>,
 }
@@ -60,12 +60,19 @@ pub struct Secrets {
 impl Secrets {
     /// Reads all secrets, and says which have no value. One that is [`SecretError::Unreachable`] is tried again whenever
     /// it is asked for.
+    ///
+    /// A secret that is the same as one in `before` keeps its value; one from a file is read again all the same.
     pub async fn load(
         references: &[SecretRef],
         manager: &Arc<SecretManager>,
+        before: Option<&Self>,
         now: UnixTime,
     ) -> (Self, Vec<SecretProblem>) {
-        let slot = |reference: &SecretRef| Arc::new(Slot::new(reference.clone(), Arc::clone(manager)));
+        let known = before.map(|before| before.slots.as_slice()).unwrap_or_default();
+        let slot = |reference: &SecretRef| match known.iter().find(|slot| slot.serves(reference, manager)) {
+            Some(slot) => Arc::clone(slot),
+            None => Arc::new(Slot::new(reference.clone(), Arc::clone(manager))),
+        };
         let slots: Vec<_> = references.iter().map(slot).collect();
         let outcomes = join_all(slots.iter().map(|slot| at_start(slot, now))).await;
         let problem = |(slot, outcome): (&Arc<Slot>, Result<(), SecretError>)| {
@@ -102,6 +109,10 @@ impl Secrets {
 
 /// A few tries, since what the gateway asks may start at the same time as the gateway.
 async fn at_start(slot: &Slot, now: UnixTime) -> Result<(), SecretError> {
+    if slot.current().is_some() {
+        slot.freshen(now).await;
+        return Ok(());
+    }
     let start = Instant::now();
     let mut pauses = TRIES.into_iter();
     loop {

@@ -224,6 +224,7 @@ fn the_unit_is_hardened_and_gives_time_to_end() {
         "CapabilityBoundingSet=",
         "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
         "KillSignal=SIGTERM",
+        "ExecReload=/bin/kill -HUP $MAINPID",
         "RestartPreventExitStatus=2",
     ] {
         assert!(unit.lines().any(|there| there == line), "{line} is missing");

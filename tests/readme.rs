@@ -8,12 +8,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use http::StatusCode;
-use portcullis::config::{self, Environment};
+use portcullis::config::{self, Environment, Rate, RateUnit, Risk};
 use portcullis::gate::intake::Own;
+use portcullis::gate::rate::{Exceeded, Whose};
 use portcullis::gate::refusal::Refusal;
 use portcullis::gate::request::NotCanonical;
 use portcullis::identity::VerifyError;
@@ -244,6 +246,15 @@ fn every_key_is_listed_with_its_default() {
     }
 }
 
+fn exceeded() -> Exceeded {
+    let one = NonZeroU32::MIN;
+    Exceeded {
+        whose: Whose::Address,
+        rate: Rate { requests: one, unit: RateUnit::Hour, burst: one },
+        seconds: 7,
+    }
+}
+
 /// Every refusal. The match makes a new one fail to compile until it is added to both.
 #[expect(clippy::too_many_lines, reason = "one line a refusal, twice, so that none can be left out")]
 fn refusals() -> Vec<Refusal> {
@@ -281,6 +292,9 @@ fn refusals() -> Vec<Refusal> {
         Refusal::WalUnavailable(text()),
         Refusal::PushRefused(VerifyError::Expired),
         Refusal::UpstreamBusy(text()),
+        Refusal::PreflightRefused(text()),
+        Refusal::RateLimited(exceeded()),
+        Refusal::BuffersFull,
     ];
     let known = |refusal: &Refusal| match refusal {
         Refusal::NotCanonical(_) => 0,
@@ -315,22 +329,29 @@ fn refusals() -> Vec<Refusal> {
         Refusal::WalUnavailable(_) => 29,
         Refusal::PushRefused(_) => 30,
         Refusal::UpstreamBusy(_) => 31,
+        Refusal::PreflightRefused(_) => 32,
+        Refusal::RateLimited(_) => 33,
+        Refusal::BuffersFull => 34,
     };
-    assert!(all.iter().map(known).eq(0..32));
+    assert!(all.iter().map(known).eq(0..35));
     all
 }
 
 #[test]
 fn the_table_of_refusals_is_that_of_the_code() {
-    type Line = (String, StatusCode, u8, Option<u32>);
+    type Line = (String, StatusCode, u8, String);
+    let retry = |refusal: &Refusal| match (refusal, refusal.row().retry_after) {
+        (Refusal::RateLimited(_), _) => "until the next is accepted".to_owned(),
+        (_, Some(seconds)) => format!("{seconds} s"),
+        (_, None) => String::new(),
+    };
     let known: BTreeSet<Line> = refusals()
         .iter()
-        .map(Refusal::row)
-        .map(|row| (row.code.to_owned(), row.status, row.grpc, row.retry_after))
+        .map(|refusal| (refusal.row(), retry(refusal)))
+        .map(|(row, retry)| (row.code.to_owned(), row.status, row.grpc, retry))
         .collect();
     let line = |row: &Vec<&str>| -> Line {
-        let retry = row[3].strip_suffix(" s").map(|seconds| seconds.parse().unwrap());
-        (bare(row[0]).to_owned(), row[1].parse().unwrap(), row[2].parse().unwrap(), retry)
+        (bare(row[0]).to_owned(), row[1].parse().unwrap(), row[2].parse().unwrap(), row[3].to_owned())
     };
     let said: BTreeSet<Line> =
         table("| code | status | gRPC | retry after | when |").iter().map(line).collect();
@@ -368,6 +389,13 @@ fn the_endpoints_are_listed() {
         literals(include_str!("../src/login/mod.rs")).filter(|text| text.starts_with("/.portcullis/"));
     let known: BTreeSet<&str> = login.chain(["/.portcullis/health", "/.portcullis/playback"]).collect();
     assert_eq!(said, known);
+}
+
+#[test]
+fn every_risk_is_listed() {
+    let rows = table("| name | warns of |");
+    let said: Vec<&str> = rows.iter().map(|row| bare(row[0])).collect();
+    assert_eq!(said, Risk::ALL.map(|(name, _)| name));
 }
 
 #[test]

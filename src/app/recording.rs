@@ -4,21 +4,20 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::runtime::Builder;
+use url::Url;
 
 use super::StartError;
+use super::make::{Google, Lasting};
 use crate::adapt::{AdapterProblem, Adapters, Limits, WorkerCommand};
 use crate::config::{AdapterSource, Config, PubSubDelivery, WalStore};
 use crate::gate::location::LocationId;
 use crate::gate::record::{Push, Recorder};
 use crate::google_api::GoogleApi;
 use crate::identity::{Jwks, PushCaller};
-use crate::metadata::MetadataServer;
 use crate::mint::Mint;
-use crate::outbound::Outbound;
 use crate::playback::{Courier, Player};
-use crate::secrets::{SecretError, SecretManager, Secrets};
-use crate::telemetry::metrics::Reading;
+use crate::secrets::{SecretError, Secrets};
+use crate::telemetry::metrics::{Metrics, Reading};
 use crate::time::UnixTime;
 use crate::wal::disk::Disk;
 use crate::wal::pubsub::PubSub;
@@ -27,39 +26,133 @@ use crate::wal::{Stats, Wal};
 /// Parts that others use as well.
 pub(super) struct Shared<'a> {
     pub(super) config: &'a Arc<Config>,
-    pub(super) outbound: &'a Arc<Outbound>,
-    pub(super) metadata: &'a Arc<MetadataServer>,
+    pub(super) google: &'a Google,
     pub(super) mint: &'a Arc<Mint>,
+    pub(super) secrets: &'a Arc<Secrets>,
     /// Google's keys, if sign-in has them already.
     pub(super) keys: Option<Arc<Jwks>>,
 }
 
-/// The recorder, and the player of a log that hands out its entries itself. Nothing when no location reads bodies.
+/// What the next configuration takes over.
+#[derive(Clone)]
+pub(super) struct Recording {
+    sources: Vec<Arc<AdapterSource>>,
+    adapters: Arc<Adapters>,
+    courier: Arc<Courier>,
+    log: Option<Log>,
+    /// Google's keys, and where they come from.
+    keys: Option<(Url, Arc<Jwks>)>,
+}
+
+/// The log, open for as long as the process runs.
+#[derive(Clone)]
+struct Log {
+    wal: Arc<dyn Wal>,
+    /// The same, where it is in Pub/Sub.
+    pubsub: Option<Arc<PubSub>>,
+}
+
+impl Recording {
+    /// What hands out the entries of a log that does so itself; with push, Pub/Sub brings them.
+    pub(super) fn player(&self, config: &Config) -> Option<Player> {
+        let settings = config.wal.as_ref().filter(|settings| match &settings.store {
+            WalStore::Disk(_) => true,
+            WalStore::PubSub(store) => match store.delivery {
+                PubSubDelivery::Pull { .. } => true,
+                PubSubDelivery::Push { .. } => false,
+            },
+        })?;
+        let log = self.log.as_ref()?;
+        Some(Player::new(Arc::clone(&log.wal), Arc::clone(&self.courier), settings.retry))
+    }
+
+    /// Has a player deliver as this configuration says.
+    pub(super) fn direct(&self, player: &Player, config: &Config) {
+        if let Some(settings) = &config.wal {
+            player.follow(Arc::clone(&self.courier), settings.retry);
+        }
+    }
+
+    /// Has the metrics tell what the log and the couriers keep, whatever the configuration is later.
+    pub(super) fn observe(&self, metrics: &Metrics) {
+        let (counts, log) = (self.courier.counter(), self.log.clone());
+        metrics.add_source(move || {
+            let counts = counts();
+            let deliveries = |outcome: &str, count: u64| {
+                let help = "Deliveries of messages, by what the service's answer meant for the message.";
+                Reading::counter("portcullis_deliveries_total", help, count as f64).label("outcome", outcome)
+            };
+            let mut readings = vec![
+                deliveries("settled", counts.settled),
+                deliveries("retried", counts.retried),
+                deliveries("dead", counts.dead),
+            ];
+            let Some(log) = &log else { return readings };
+            if let Some(pubsub) = &log.pubsub {
+                let help = "Messages of Pub/Sub that hold no entry of the log.";
+                let unreadable = pubsub.unreadable() as f64;
+                readings.push(Reading::counter("portcullis_wal_unreadable_total", help, unreadable));
+            }
+            if let Some(stats) = log.wal.stats() {
+                readings.extend(of_disk(&stats, UnixTime::now()));
+            }
+            readings
+        });
+    }
+}
+
+/// The recorder, and what the next configuration takes over of it. Nothing when no location reads bodies.
 pub(super) fn assemble(
+    lasting: &Lasting,
     shared: &Shared<'_>,
-    program: PathBuf,
-) -> Result<Option<(Recorder, Option<Player>)>, StartError> {
+    before: Option<&Recording>,
+) -> Result<Option<(Recorder, Recording)>, StartError> {
     let config = shared.config;
     if config.locations.iter().all(|location| location.message.is_none()) {
         return Ok(None);
     }
-    let (adapters, adapter_of) = adapters(config, program).map_err(StartError::Adapters)?;
-    let api = Arc::new(GoogleApi::new(Arc::clone(shared.outbound), Arc::clone(shared.metadata)));
-    let secrets = Arc::new(secrets(config, &api)?);
-    let courier = (Arc::clone(config), Arc::clone(shared.mint), Arc::clone(shared.outbound));
-    let courier = Arc::new(Courier::new(courier.0, courier.1, courier.2));
-    let Log { wal, pubsub, push, plays } = log(shared, api)?;
-    watch(shared, &courier, wal.clone(), pubsub);
-    let player = wal.clone().zip(config.wal.as_ref()).filter(|_| plays);
-    let player = player.map(|(wal, settings)| Player::new(wal, Arc::clone(&courier), settings.retry));
-    Ok(Some((Recorder { secrets, adapters, adapter_of, wal, courier, push }, player)))
+    let (sources, adapter_of) = sources(config);
+    let known = before.filter(|before| before.sources == sources);
+    let adapters = match known {
+        Some(before) => Arc::clone(&before.adapters),
+        None => Arc::new(compile(&sources, lasting.program.clone()).map_err(StartError::Adapters)?),
+    };
+    let courier = match before {
+        Some(before) => before.courier.with(Arc::clone(config), Arc::clone(shared.mint)),
+        None => Courier::new(Arc::clone(config), Arc::clone(shared.mint), Arc::clone(&lasting.outbound)),
+    };
+    let courier = Arc::new(courier);
+    let log = match before.and_then(|before| before.log.clone()) {
+        Some(log) => Some(log),
+        None => open(lasting, shared)?,
+    };
+    let certs = &config.endpoints.certs;
+    let known = before.and_then(|before| before.keys.clone()).filter(|(url, _)| url == certs);
+    let keys = shared.keys.clone().or(known.map(|(_, keys)| keys));
+    let push = log.as_ref().and_then(|log| push(lasting, config, log, keys));
+    let recorder = Recorder {
+        secrets: Arc::clone(shared.secrets),
+        adapters: Arc::clone(&adapters),
+        adapter_of,
+        wal: log.as_ref().map(|log| Arc::clone(&log.wal)),
+        courier: Arc::clone(&courier),
+        push: push.as_ref().map(|(push, _)| push.clone()),
+    };
+    let keys = push.map(|(_, keys)| (certs.clone(), keys));
+    Ok(Some((recorder, Recording { sources, adapters, courier, log, keys })))
+}
+
+/// Compiles the adapters of a configuration.
+pub(super) fn adapters(config: &Config, program: PathBuf) -> Result<Adapters, Vec<AdapterProblem>> {
+    compile(&sources(config).0, program)
+}
+
+fn compile(sources: &[Arc<AdapterSource>], program: PathBuf) -> Result<Adapters, Vec<AdapterProblem>> {
+    Adapters::new(sources, WorkerCommand::new(program), Limits::default())
 }
 
 /// The adapters, and which of them each location has.
-pub(super) fn adapters(
-    config: &Config,
-    program: PathBuf,
-) -> Result<(Adapters, HashMap<LocationId, usize>), Vec<AdapterProblem>> {
+fn sources(config: &Config) -> (Vec<Arc<AdapterSource>>, HashMap<LocationId, usize>) {
     let mut sources: Vec<Arc<AdapterSource>> = Vec::new();
     let mut adapter_of = HashMap::new();
     for (index, location) in config.locations.iter().enumerate() {
@@ -71,18 +164,18 @@ pub(super) fn adapters(
         });
         adapter_of.insert(LocationId(index), adapter);
     }
-    Ok((Adapters::new(&sources, WorkerCommand::new(program), Limits::default())?, adapter_of))
+    (sources, adapter_of)
 }
 
-/// The secrets, read. One that is not there ends the start; one that cannot be reached is tried again when it is needed,
-/// and until then its senders get 503.
-fn secrets(config: &Config, api: &Arc<GoogleApi>) -> Result<Secrets, StartError> {
-    let manager = Arc::new(SecretManager::new(Arc::clone(api), config.endpoints.secret_manager.clone()));
-    let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("secrets").enable_all().build();
-    let runtime = runtime.map_err(StartError::Log)?;
-    let (secrets, problems) = runtime.block_on(Secrets::load(&config.secrets, &manager, UnixTime::now()));
-    // The connections that it opened are kept for the next reads, and they live on this runtime.
-    std::mem::forget(runtime);
+/// The secrets, read. One that is not there is an error; one that cannot be reached is tried again when it is needed, and
+/// until then its senders get 503.
+pub(super) async fn secrets(
+    config: &Config,
+    google: &Google,
+    before: Option<&Secrets>,
+) -> Result<Secrets, StartError> {
+    let (secrets, problems) =
+        Secrets::load(&config.secrets, &google.secret_manager, before, UnixTime::now()).await;
     let (fatal, passing): (Vec<_>, Vec<_>) =
         problems.into_iter().partition(|problem| matches!(problem.why, SecretError::Unusable(_)));
     if !fatal.is_empty() {
@@ -92,37 +185,6 @@ fn secrets(config: &Config, api: &Arc<GoogleApi>) -> Result<Secrets, StartError>
         log::error!("{problem}; its senders get 503 until it can be read");
     }
     Ok(secrets)
-}
-
-/// Has the metrics tell what the log and the courier keep.
-fn watch(
-    shared: &Shared<'_>,
-    courier: &Arc<Courier>,
-    wal: Option<Arc<dyn Wal>>,
-    pubsub: Option<Arc<PubSub>>,
-) {
-    let courier = Arc::clone(courier);
-    shared.outbound.metrics().add_source(move || {
-        let counts = courier.counts();
-        let deliveries = |outcome: &str, count: u64| {
-            let help = "Deliveries of messages, by what the service's answer meant for the message.";
-            Reading::counter("portcullis_deliveries_total", help, count as f64).label("outcome", outcome)
-        };
-        let mut readings = vec![
-            deliveries("settled", counts.settled),
-            deliveries("retried", counts.retried),
-            deliveries("dead", counts.dead),
-        ];
-        if let Some(pubsub) = &pubsub {
-            let help = "Messages of Pub/Sub that hold no entry of the log.";
-            let unreadable = pubsub.unreadable() as f64;
-            readings.push(Reading::counter("portcullis_wal_unreadable_total", help, unreadable));
-        }
-        if let Some(stats) = wal.as_ref().and_then(|wal| wal.stats()) {
-            readings.extend(of_disk(&stats, UnixTime::now()));
-        }
-        readings
-    });
 }
 
 /// The figures of a log on disk; Pub/Sub counts its own.
@@ -146,44 +208,32 @@ fn of_disk(stats: &Stats, now: UnixTime) -> Vec<Reading> {
     ]
 }
 
-struct Log {
-    wal: Option<Arc<dyn Wal>>,
-    pubsub: Option<Arc<PubSub>>,
-    push: Option<Push>,
-    /// Whether the gateway asks the log for entries; with push, Pub/Sub brings them.
-    plays: bool,
+fn open(lasting: &Lasting, shared: &Shared<'_>) -> Result<Option<Log>, StartError> {
+    let Some(settings) = &shared.config.wal else { return Ok(None) };
+    Ok(Some(match &settings.store {
+        WalStore::Disk(store) => Log { wal: Arc::new(Disk::open(store)?), pubsub: None },
+        WalStore::PubSub(store) => {
+            let endpoints = &shared.config.endpoints;
+            let api = if endpoints.pubsub_emulator {
+                Arc::new(GoogleApi::without_token(Arc::clone(&lasting.outbound)))
+            } else {
+                Arc::clone(&shared.google.api)
+            };
+            let pubsub = Arc::new(PubSub::new(&api, &endpoints.pubsub, store));
+            let wal: Arc<dyn Wal> = pubsub.clone();
+            Log { wal, pubsub: Some(pubsub) }
+        }
+    }))
 }
 
-fn log(shared: &Shared<'_>, api: Arc<GoogleApi>) -> Result<Log, StartError> {
-    let Some(settings) = &shared.config.wal else {
-        return Ok(Log { wal: None, pubsub: None, push: None, plays: false });
+/// The playback endpoint, where there is one, with the keys that its callers are verified with.
+fn push(lasting: &Lasting, config: &Config, log: &Log, keys: Option<Arc<Jwks>>) -> Option<(Push, Arc<Jwks>)> {
+    let Some(WalStore::PubSub(store)) = config.wal.as_ref().map(|settings| &settings.store) else {
+        return None;
     };
-    let store = match &settings.store {
-        WalStore::Disk(store) => {
-            let disk: Arc<dyn Wal> = Arc::new(Disk::open(store)?);
-            return Ok(Log { wal: Some(disk), pubsub: None, push: None, plays: true });
-        }
-        WalStore::PubSub(store) => store,
-    };
-    let endpoints = &shared.config.endpoints;
-    let api = if endpoints.pubsub_emulator {
-        Arc::new(GoogleApi::without_token(Arc::clone(shared.outbound)))
-    } else {
-        api
-    };
-    let log = Arc::new(PubSub::new(&api, &endpoints.pubsub, store));
-    let push = match &store.delivery {
-        PubSubDelivery::Push { account, audience } => {
-            let keys = shared
-                .keys
-                .clone()
-                .unwrap_or_else(|| Arc::new(Jwks::new(Arc::clone(shared.outbound), endpoints.certs.clone())));
-            let caller = PushCaller::new(keys, account.clone(), audience.clone());
-            Some(Push { caller, log: Arc::clone(&log) })
-        }
-        PubSubDelivery::Pull { .. } => None,
-    };
-    let plays = push.is_none();
-    let pubsub = Some(Arc::clone(&log));
-    Ok(Log { wal: Some(log), pubsub, push, plays })
+    let PubSubDelivery::Push { account, audience } = &store.delivery else { return None };
+    let certs = &config.endpoints.certs;
+    let keys = keys.unwrap_or_else(|| Arc::new(Jwks::new(Arc::clone(&lasting.outbound), certs.clone())));
+    let caller = PushCaller::new(Arc::clone(&keys), account.clone(), audience.clone());
+    Some((Push { caller: Arc::new(caller), log: Arc::clone(log.pubsub.as_ref()?) }, keys))
 }

@@ -83,7 +83,7 @@ pub struct Wal {
 }
 
 /// Where entries are kept until the upstream has accepted them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WalStore {
     /// A directory on this machine.
     Disk(DiskStore),
@@ -92,7 +92,7 @@ pub enum WalStore {
 }
 
 /// A log in a directory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskStore {
     /// The directory; made when it is missing.
     pub directory: PathBuf,
@@ -101,7 +101,7 @@ pub struct DiskStore {
 }
 
 /// A log in Google Pub/Sub.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PubSubStore {
     /// `projects/P/topics/T`.
     pub topic: String,

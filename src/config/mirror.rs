@@ -4,9 +4,13 @@
 //! is not set or empty; `$${` is a plain `${`. A key that is not listed here is an error, and so is a key twice.
 //! Durations are written `500ms`, `60s`, `5m`, `1h 30m`; sizes as bytes, or `10MiB`, `32MB`, `64KiB`.
 
+mod message;
+
 use super::file::Node;
 use super::problem::{Place, Spanned};
-use super::read::{Adapt, FromNode, Json, Named, Reader, Scalar, section};
+use super::read::{Adapt, FromNode, Named, Reader, Scalar, section};
+
+pub(super) use self::message::{Hmac, Playback, Reply, Webhook};
 
 /// Several values of one kind.
 pub(super) type List<T> = Vec<Spanned<T>>;
@@ -19,6 +23,8 @@ section! {
         /// Address of the public listener, `IPv4:PORT` or `[IPv6]:PORT`. HTTP/1.1 and h2c share it.
         /// Default: `0.0.0.0:${PORT:-8080}`.
         listen: Scalar,
+        /// TLS on `listen`, for a gateway without a front end that ends it. Default: none; `listen` is in the clear.
+        tls: ListenerTls,
         /// How callers name the gateway: an `https` origin without path (`http` only for localhost and loopback
         /// addresses). Used for the redirect URI and as the audience of service accounts' ID tokens.
         /// Default: none; origins then come from `Host`, and ID tokens of service accounts are refused.
@@ -28,6 +34,8 @@ section! {
         /// How many proxies in front of the gateway append to `X-Forwarded-For` and are believed: 0 to 8.
         /// Default: 1 on Cloud Run (where `K_SERVICE` is set), else 0.
         trusted_hops: u64,
+        /// Risks that are meant: the names of warnings that `check` then leaves out. Default: none.
+        accept_risks: List<String>,
         /// Logging.
         log: Log,
         /// Export of traces. Default: none.
@@ -48,8 +56,19 @@ section! {
         /// Where messages are kept until the upstream has accepted them. Required as soon as a location has
         /// `wal: true`.
         wal: Wal,
+        /// What callers may ask for.
+        limits: Limits,
         /// Which requests are let through and where they go. At least one. The longest match wins, in any order.
         locations: List<Location>,
+    }
+
+    /// TLS on `listen`: versions 1.2 and 1.3, HTTP/2 and HTTP/1.1. The files are PEM; paths are relative to the
+    /// configuration file. A renewed certificate is noticed within half a minute.
+    struct ListenerTls {
+        /// The certificate, then what leads to its authority. Required.
+        certificate: String,
+        /// The key of `certificate`. Required.
+        key: String,
     }
 
     /// Logging.
@@ -200,6 +219,40 @@ section! {
         concurrency: u64,
     }
 
+    /// What callers may ask for. A rate is `10/s`, `600/m` or `9000/h`, up to 1000000, and `600/m burst 50` where fewer
+    /// (or more) than a whole unit's requests may come at once. What is too much gets 429 with `Retry-After`.
+    struct Limits {
+        /// Requests of one identity, at all locations together. Default: no limit.
+        per_identity: Scalar,
+        /// Requests of one IPv4 address or IPv6 /64, of everything but the health and playback endpoints. Default: no limit.
+        per_address: Scalar,
+        /// Connections of callers at once; further ones are closed. Fewer where the system allows fewer files.
+        /// Default: `20000`.
+        connections: u64,
+        /// Connections of one IPv4 address or IPv6 /64; only with `trusted_hops: 0`. Default: no limit.
+        connections_per_address: u64,
+        /// Streams at once on one HTTP/2 connection, 1 to 10000. Default: `250`.
+        streams: u64,
+        /// How long an HTTP/1 connection may be without a request; a head must be whole by then. Default: `60s`.
+        idle: Scalar,
+        /// How long a caller over HTTP/1 may take for the next piece of a body. Default: `60s`.
+        body: Scalar,
+        /// How long a caller may take to accept the next piece of an answer. Default: `60s`.
+        write: Scalar,
+        /// Bytes of bodies that the gateway reads itself, held at once; then messages get 503. Default: `256MiB`.
+        buffered: Scalar,
+    }
+
+    /// Rates of one location, besides those of the whole gateway.
+    struct LocationLimits {
+        /// Requests of one identity. Only with `access: google`. Default: no limit.
+        per_identity: Scalar,
+        /// Requests of one address. Default: no limit.
+        per_address: Scalar,
+        /// Requests of everybody, also of those who are refused later. Default: no limit.
+        total: Scalar,
+    }
+
     /// A service behind the gateway.
     struct Upstream {
         /// Its `https` or `http` origin: no path (a location has `rewrite`), no user. Required. The metadata server
@@ -308,6 +361,10 @@ section! {
         rewrite: String,
         /// The name of the upstream. Required.
         upstream: String,
+        /// Risks that are meant at this location. Default: none.
+        accept_risks: List<String>,
+        /// Which pages of other origins may call it from a browser. Default: what the upstream says passes.
+        cors: Cors,
         /// Replaces single limits of the upstream.
         timeouts: Timeouts,
         /// Largest request body. Default: no limit; with `webhook`, `adapt` or `wal: true`, where the whole body is kept in
@@ -316,90 +373,28 @@ section! {
         /// Forms of a path that are refused elsewhere, for an upstream that needs them: `slash` (`%2F`), `semicolon`
         /// (`;`, `%3B`), `percent` (`%25` before two hexadecimal digits), `double_slash` (`//`). Default: none.
         allow_encoded: List<String>,
-    }
-    /// How a sender signs: exactly one of these.
-    struct Webhook {
-        /// Slack: commands, events and interactions.
-        slack: Signed,
-        /// GitHub.
-        github: Signed,
-        /// Stripe.
-        stripe: Signed,
-        /// Shopify.
-        shopify: Signed,
-        /// Zoom.
-        zoom: Signed,
-        /// Any sender that follows <https://www.standardwebhooks.com>.
-        standard_webhooks: Signed,
-        /// Any other HMAC.
-        hmac: Hmac,
+        /// Rates, besides those at the top.
+        limits: LocationLimits,
     }
 
-    /// The signing secrets.
-    struct Signed {
-        /// The name of one of the `secrets`. Required.
-        secret: String,
-        /// Another that is good as well, while the sender changes from one to the other. Default: none.
-        previous_secret: String,
-    }
-
-    /// An HMAC signature (RFC 2104), described.
-    struct Hmac {
-        /// The name of one of the `secrets`. Required.
-        secret: String,
-        /// Another that is good as well, while the sender changes from one to the other. Default: none.
-        previous_secret: String,
-        /// Header that carries the signature. Required.
-        header: String,
-        /// `sha256`, `sha512` or `sha1`. Default: `sha256`.
-        algorithm: String,
-        /// `hex` or `base64`. Default: `hex`.
-        encoding: String,
-        /// What stands before each signature, such as `sha256=`. Default: nothing.
-        prefix: String,
-        /// One character that separates several elements of the header, such as `,`. Default: the header is one.
-        separator: String,
-        /// What is signed: text with `{body}`, `{timestamp}` and `{header:NAME}` in it. Default: `{body}`.
-        signed: String,
-        /// Header with the time of signing, in seconds since 1970. Default: none; then `id_header` is all that is left
-        /// against messages that are sent again.
-        timestamp_header: String,
-        /// In place of `timestamp_header`: what the element of `header` begins with that holds the time, such as `t=`.
-        timestamp_element: String,
-        /// How far the time of signing may be from now, from `1s` to a day. Default: `5m`.
-        tolerance: Scalar,
-        /// `text` (the secret's own bytes) or `base64`. Default: `text`.
-        key: String,
-        /// What stands before the Base64 of the secret, such as `whsec_`. Only with `key: base64`. Default: nothing.
-        key_prefix: String,
-        /// Header with the sender's id of the delivery, the same on each of its retries. Default: none.
-        id_header: String,
-    }
-
-    /// What the sender gets when the message is kept.
-    struct Reply {
-        /// Status from 200 to 299. Default: `200`.
-        status: u64,
-        /// Further headers. Default: none.
-        headers: Named<String>,
-        /// Body as JSON, written in YAML. Default: no body.
-        json: Json,
-        /// Body as text, in place of `json`. Default: no body.
-        text: String,
-    }
-
-    /// How messages are delivered. Statuses are numbers, or classes such as `4xx`; a number goes before its class, both
-    /// go before the default: 2xx settles, 408, 425, 429 and 5xx are tried again, all else is a dead letter.
-    struct Playback {
-        /// One after the other, in the order in which they came. Only with `wal: true`. Default: `false`.
-        ordered: bool,
-        /// Headers of the sender that the upstream gets, besides `Content-Type`. Default: none.
-        keep: List<String>,
-        /// Statuses of the upstream that settle a message. Default: none more.
-        settle: List<Scalar>,
-        /// Statuses after which delivery is tried again. Default: none more.
-        retry: List<Scalar>,
-        /// Statuses that make a message a dead letter. Default: none more.
-        dead_letter: List<Scalar>,
+    /// Which pages of other origins may call a location from a browser. Not with `access: webhook`.
+    struct Cors {
+        /// Their origins as browsers write them, such as `https://app.example.com` or `http://localhost:3000`; or `*` alone,
+        /// not with `credentials`. Required.
+        origins: List<String>,
+        /// The methods that they may use. Default: all that the location takes.
+        methods: List<String>,
+        /// The headers that they may send. Default: those that they ask for.
+        headers: List<String>,
+        /// The headers of answers that they may read, besides the safe ones, `X-Request-Id`, `WWW-Authenticate` and
+        /// `Retry-After`. Default: no others.
+        expose: List<String>,
+        /// Whether they may have the browser send cookies, and open WebSockets with them. Default: `false`.
+        credentials: bool,
+        /// How long browsers may remember the answer to a preflight, at most a day. Default: `10m`.
+        max_age: Scalar,
+        /// Who answers preflights: `answer` (the gateway) or `pass` (the upstream, when origin and method are allowed; it
+        /// then sees them from callers that nobody verified). Default: `answer`.
+        preflight: String,
     }
 }

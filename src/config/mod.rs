@@ -4,8 +4,10 @@
 //! reference of its keys), `resolve` turns the mirror into the values below, and `problem` collects everything that
 //! is wrong, so that an operator sees all of it at once. Nothing falls back to a default because it could not be read.
 
+mod cors;
 mod environment;
 mod file;
+mod limits;
 mod message;
 mod mirror;
 mod problem;
@@ -16,6 +18,7 @@ mod sender;
 mod tests;
 mod traces;
 mod upstream;
+mod warning;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,33 +27,53 @@ use std::time::Duration;
 use http::Method;
 use url::Url;
 
+pub use cors::{Cors, Origins, PreflightBy};
 pub use environment::Environment;
+pub use limits::{Limits, LocationLimits, Rate, RateUnit};
 pub use message::{
     AdapterSource, DiskStore, FixedReply, Meaning, Message, PubSubDelivery, PubSubStore, Retry, StatusRange,
     Wal, WalStore,
 };
 pub use problem::Problems;
-pub use resolve::{load, parse};
+pub use resolve::{load, load_noting, parse, read_certificate};
 pub use sender::{
     HmacAlgorithm, HmacEncoding, HmacScheme, KeyForm, Scheme, SecretRef, SecretSource, SignedPart,
     TimestampPlace, Webhook,
 };
 pub use traces::Traces;
 pub use upstream::{
-    Address, Balance, ClientCertificate, HealthCheck, InFlightLimit, Protocol, Timeouts, Upstream,
-    UpstreamTls,
+    Address, Balance, ClientCertificate, HealthCheck, InFlightLimit, ListenerTls, Protocol, Timeouts,
+    Upstream, UpstreamTls,
 };
+pub use warning::{Risk, Warning};
 
 pub use crate::telemetry::{LogFormat, LogRequests};
 
 /// The prefix of the gateway's own endpoints: no location takes what is below it.
 pub const RESERVED_PREFIX: &str = "/.portcullis";
 
+/// What the names of sign-in's own cookies begin with, behind any prefix. No session cookie is called like that.
+pub const OWN_COOKIES: OwnCookies =
+    OwnCookies { attempt: "portcullis-attempt", hint: "portcullis-hint", last: "portcullis-last" };
+
+/// See [`OWN_COOKIES`].
+#[derive(Clone, Copy, Debug)]
+pub struct OwnCookies {
+    /// Attempts to sign in; a number follows.
+    pub attempt: &'static str,
+    /// Who signed in last.
+    pub hint: &'static str,
+    /// How sign-in ended last.
+    pub last: &'static str,
+}
+
 /// The whole configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Address of the public listener: HTTP/1.1 and h2c on one port.
     pub listen: SocketAddr,
+    /// TLS on it, if the gateway ends TLS itself.
+    pub tls: Option<ListenerTls>,
     /// How callers name the gateway. Without it, origins come from `Host` and the front end's
     /// `X-Forwarded-Proto`, and ID tokens of service accounts are refused.
     pub public_url: Option<Origin>,
@@ -75,10 +98,14 @@ pub struct Config {
     pub secrets: Vec<SecretRef>,
     /// The write-ahead log, if any location writes to it.
     pub wal: Option<Wal>,
+    /// What callers may ask for.
+    pub limits: Limits,
     /// The services behind the gateway.
     pub upstreams: Vec<Upstream>,
     /// What is let through, and where to. In the order of the file, which has no meaning.
     pub locations: Vec<Location>,
+    /// What is risky, and not accepted in the file.
+    pub warnings: Vec<Warning>,
 }
 
 /// Scheme, host and port, in the form that browsers send in `Origin` (RFC 6454): no path, no trailing slash.
@@ -103,7 +130,7 @@ impl Origin {
 }
 
 /// What is logged, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// Form of the lines.
     pub format: LogFormat,
@@ -114,7 +141,7 @@ pub struct Log {
 }
 
 /// Whose tokens are accepted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Google {
     /// The OAuth web client of our own sign-in. It has no secret here.
     pub client_id: String,
@@ -123,7 +150,7 @@ pub struct Google {
 }
 
 /// Where Google is reached. `https`, or `http` to loopback.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// Where browsers are sent to sign in.
     pub authorization: Url,
@@ -177,7 +204,7 @@ pub struct Allow {
 }
 
 /// Life of verified facts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
     /// How long a verified token is believed; never past its own expiry.
     pub verified: Duration,
@@ -204,12 +231,16 @@ pub struct Location {
     pub rewrite: Option<String>,
     /// Index into [`Config::upstreams`].
     pub upstream: usize,
+    /// Which pages of other origins may call it.
+    pub cors: Option<Cors>,
     /// The upstream's limits, with the location's own laid over them.
     pub timeouts: Timeouts,
     /// Largest request body in bytes; none when absent.
     pub max_body: Option<u64>,
     /// Forms of a path that are refused elsewhere.
     pub allow_encoded: AllowEncoded,
+    /// Rates, besides those of the whole gateway.
+    pub limits: LocationLimits,
     /// What makes the body that the upstream gets.
     pub adapt: Option<Arc<AdapterSource>>,
     /// How messages are delivered, where the gateway reads the body itself: with a signature to verify, an adapter, or
@@ -224,6 +255,26 @@ pub enum LocationPath {
     Exact(String),
     /// This path, and all below it at a segment boundary.
     Prefix(String),
+}
+
+impl LocationPath {
+    /// Whether it takes a decoded path. A prefix ends at a segment boundary.
+    pub fn takes(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == path,
+            Self::Prefix(prefix) => path
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/')),
+        }
+    }
+
+    /// Of several paths that take a request, the one with the greatest rank wins.
+    pub(crate) fn rank(&self) -> (usize, bool) {
+        match self {
+            Self::Exact(path) => (path.len(), true),
+            Self::Prefix(path) => (path.len(), false),
+        }
+    }
 }
 
 /// Who passes a location.

@@ -96,10 +96,16 @@ impl Problems {
         list.dedup();
         Self { file: file.into(), list }
     }
-}
 
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The same without the count, for a process that goes on.
+    pub fn without_count(&self) -> String {
+        let mut text = String::new();
+        // A string takes whatever is written.
+        let _ = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
         for Problem { place, what, help } in &self.list {
             f.write_str(&self.file)?;
             if place.line > 0 {
@@ -113,6 +119,13 @@ impl fmt::Display for Problems {
                 writeln!(f, "    help: {help}")?;
             }
         }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)?;
         let count = self.list.len();
         write!(f, "{count} problem{}; nothing was started", if count == 1 { "" } else { "s" })
     }

@@ -346,7 +346,7 @@ macro_rules! section {
     ($($(#[$about:meta])* struct $name:ident { $($(#[$field_about:meta])* $field:ident: $type:ty,)+ })+) => { $(
         $(#[$about])*
         #[derive(Clone, Debug, Default)]
-        pub(super) struct $name { $($(#[$field_about])* pub(super) $field: Option<Spanned<$type>>,)+ }
+        pub(in crate::config) struct $name { $($(#[$field_about])* pub(in crate::config) $field: Option<Spanned<$type>>,)+ }
 
         impl FromNode for $name {
             fn from_node(node: Node, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {

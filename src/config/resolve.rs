@@ -6,9 +6,12 @@
 mod address;
 mod allow;
 mod certificate;
+mod cors;
 mod google;
+mod limits;
 mod location;
 mod message;
+mod risks;
 mod secret;
 mod traces;
 mod unused;
@@ -20,7 +23,7 @@ mod webhook;
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 
@@ -29,6 +32,7 @@ use super::mirror::{self, List};
 use super::problem::{Fault, Place, Problem, Problems, Spanned, shown};
 use super::read::{FromNode, Reader, Scalar};
 use super::{Cache, Config, Environment, Flow, Log, LogFormat, LogRequests, Login, Wal};
+pub use certificate::read_certificate;
 use value::{choice, cookie_name, scope, short_duration};
 
 /// The version of the format that is understood.
@@ -48,6 +52,21 @@ const MAX_ENTRIES: u64 = 10_000_000;
 
 /// Reads and resolves a file.
 pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> {
+    load_noting(path, environment).0
+}
+
+/// The same, with all files on which the result depends, those included that could not be read.
+pub fn load_noting(path: &Path, environment: &Environment) -> (Result<Config, Problems>, Vec<PathBuf>) {
+    let mut files = vec![path.to_owned()];
+    let config = read(path).and_then(|text| {
+        let (config, named) = parse_noting(&text, &path.display().to_string(), environment);
+        files.extend(named);
+        config
+    });
+    (config, files)
+}
+
+fn read(path: &Path) -> Result<String, Problems> {
     let name = path.display().to_string();
     let whole = |what: String| Problems::new(&name, vec![Fault::new(what).at(&Place::default())]);
     let mut bytes = Vec::new();
@@ -59,24 +78,38 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
     if u64::try_from(bytes.len()).map_or(true, |length| length > MAX_FILE) {
         return Err(whole(format!("is larger than {MAX_FILE} bytes")));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..valid).unwrap_or_default();
         Problems::new(&name, vec![Fault::new("this is not UTF-8 text").at(&after(before))])
-    })?;
-    parse(text, &name, environment)
+    })
 }
 
 /// Resolves the text of a file that messages call `name`. Relative paths in it begin at the folder of that name.
 pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Config, Problems> {
-    let (file, root, problems) =
-        mirror(text, environment).map_err(|problems| Problems::new(name, problems))?;
+    parse_noting(text, name, environment).0
+}
+
+fn parse_noting(
+    text: &str,
+    name: &str,
+    environment: &Environment,
+) -> (Result<Config, Problems>, Vec<PathBuf>) {
+    let (file, root, problems) = match mirror(text, environment) {
+        Ok(mirror) => mirror,
+        Err(problems) => return (Err(Problems::new(name, problems)), Vec::new()),
+    };
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
-    let mut resolver = Resolver { environment, folder, problems };
+    let mut resolver = Resolver { environment, folder, problems, files: Vec::new() };
     let config = resolver.config(&file, &root);
-    match config {
-        Some(config) if resolver.problems.is_empty() => Ok(config),
+    let result = match config {
+        Some(mut config) if resolver.problems.is_empty() => {
+            config.warnings = resolver.risks(name, &file, &config);
+            Ok(config)
+        }
         _ => Err(Problems::new(name, resolver.problems)),
-    }
+    };
+    (result, resolver.files)
 }
 
 /// The mirror of a file, the place of its first key, and what did not fit.
@@ -137,6 +170,8 @@ struct Resolver<'a> {
     /// Where relative paths begin: beside the file.
     folder: &'a Path,
     problems: Vec<Problem>,
+    /// The files that the configuration names and depends on.
+    files: Vec<PathBuf>,
 }
 
 impl Resolver<'_> {
@@ -145,6 +180,7 @@ impl Resolver<'_> {
         if file.version.is_none() {
             self.missing(root, "version", "begin the file with `version: 1`");
         }
+        self.check_accepted(file);
         let listen = self.listen(file.listen.as_ref());
         let admin = self.value(file.admin.as_ref(), address::socket);
         if let (Some(admin), Some(entry)) = (admin, &file.admin)
@@ -152,6 +188,7 @@ impl Resolver<'_> {
         {
             self.refuse(&entry.place, Fault::new(format!("{admin} is taken by `listen`")));
         }
+        let tls = self.listener_tls(file.tls.as_ref());
         let google = self.google(file.google.as_ref());
         let endpoints = self.endpoints(file.google.as_ref());
         let login = self.login(file.login.as_ref());
@@ -160,11 +197,15 @@ impl Resolver<'_> {
         let wal = self.wal(file.wal.as_ref());
         let shared = Named { upstreams: &upstreams, secrets: &secrets, wal: wal.as_ref() };
         let locations = self.locations(file, root, login.flow, &shared);
+        let trusted_hops = self.trusted_hops(file.trusted_hops.as_ref());
+        let limits = self.limits(file.limits.as_ref(), trusted_hops);
+        self.bodies_fit(file.limits.as_ref(), &limits, &locations);
         Some(Config {
             listen,
+            tls,
             public_url: self.value(file.public_url.as_ref(), address::public_url),
             admin,
-            trusted_hops: self.trusted_hops(file.trusted_hops.as_ref()),
+            trusted_hops,
             log: self.log(file.log.as_ref()),
             traces: self.traces(file.traces.as_ref()),
             google,
@@ -173,8 +214,10 @@ impl Resolver<'_> {
             cache: self.cache(file.cache.as_ref()),
             secrets: secrets.into_iter().filter_map(|(_, secret)| secret).collect(),
             wal,
+            limits,
             upstreams: upstreams.into_iter().filter_map(|(_, upstream)| upstream).collect(),
             locations,
+            warnings: Vec::new(),
         })
     }
 

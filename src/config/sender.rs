@@ -127,6 +127,25 @@ pub struct SecretRef {
     pub refresh: Duration,
 }
 
+impl SecretRef {
+    /// Whether another file refers to the same secret in the same way. Variables do not change while a process runs.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_source = match (&self.source, &other.source) {
+            (SecretSource::SecretManager(own), SecretSource::SecretManager(other)) => own == other,
+            (SecretSource::File(own), SecretSource::File(other)) => own == other,
+            (
+                SecretSource::Environment { variable: own, .. },
+                SecretSource::Environment { variable: other, .. },
+            ) => own == other,
+            (
+                SecretSource::SecretManager(_) | SecretSource::File(_) | SecretSource::Environment { .. },
+                _,
+            ) => false,
+        };
+        same_source && self.name == other.name && self.refresh == other.refresh
+    }
+}
+
 /// Where the value of a secret is.
 #[derive(Clone, Debug)]
 pub enum SecretSource {

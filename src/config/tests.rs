@@ -76,19 +76,53 @@ fn difference(expected: &str, found: &str) -> String {
 /// Each `.yaml` has its messages beside it in a `.txt`. With `PORTCULLIS_BLESS` set, the messages are written anew:
 /// read the difference before it is committed.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "asks whether the expectations shall be written anew")]
 fn invalid_files_say_what_is_wrong() {
-    let files = files("tests/config/invalid");
-    assert!(files.len() >= 25, "only {} files", files.len());
+    compare("tests/config/invalid", 25, |loaded| match loaded {
+        Err(problems) => problems.to_string() + "\n",
+        Ok(_) => "no problem\n".to_owned(),
+    });
+}
+
+/// The same for files that are good and risky; what they accept is not in their messages.
+#[test]
+fn risky_files_are_warned_of() {
+    compare("tests/config/warned", 8, |loaded| match loaded {
+        Err(problems) => panic!("{problems}"),
+        Ok(config) => config.warnings.iter().fold(String::new(), |mut said, warning| {
+            writeln!(said, "{warning:#}").unwrap();
+            said
+        }),
+    });
+    let text = with("accept_risks: [public_token]\nwal: { disk: { directory: /var/lib/portcullis } }");
+    let text = text.replace("access: public", "access: google, wal: true");
+    let text = format!(
+        "{text}\ngoogle: {{ client_id: 1-a.apps.googleusercontent.com }}\nallow: {{ emails: [a@example.com] }}"
+    );
+    assert!(valid(&text).warnings.is_empty());
+    let cloud = resolve(&text, &Environment::of([("K_SERVICE", "gateway")])).unwrap();
+    let risks: Vec<_> = cloud.warnings.iter().map(Warning::risk).collect();
+    assert_eq!(risks, [Risk::VolatileLog]);
+}
+
+#[test]
+fn our_own_files_accept_their_risks() {
+    for path in files("conf") {
+        let config = load(&path, &environment()).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(config.warnings.is_empty(), "{}", config.warnings[0]);
+    }
+}
+
+/// Holds what is said of each file of a folder against the `.txt` beside it.
+#[expect(clippy::disallowed_methods, reason = "asks whether the expectations shall be written anew")]
+fn compare(folder: &str, least: usize, said: impl Fn(Result<Config, Problems>) -> String) {
+    let files = files(folder);
+    assert!(files.len() >= least, "only {} files", files.len());
     let rewrite = std::env::var_os("PORTCULLIS_BLESS").is_some();
     let mut report = String::new();
     for path in files {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let found = match load(&path, &environment()) {
-            // Without the folder, the messages are the same everywhere.
-            Err(problems) => problems.to_string().replace(&*path.to_string_lossy(), &name) + "\n",
-            Ok(_) => "no problem\n".to_owned(),
-        };
+        // Without the folder, the messages are the same everywhere.
+        let found = said(load(&path, &environment())).replace(&*path.to_string_lossy(), &name);
         let expectation = path.with_extension("txt");
         if rewrite {
             std::fs::write(&expectation, &found).unwrap();

@@ -3,7 +3,7 @@
 use url::Url;
 
 /// A collector of traces.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Traces {
     /// Takes OTLP over HTTP. `https`, or `http` to loopback.
     pub endpoint: Url,

@@ -71,7 +71,7 @@ pub struct HealthCheck {
 }
 
 /// Certificates and the name in TLS. Everything in it was read with success at start.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamTls {
     /// Authorities that may certify the upstream; the system's when empty.
     pub ca: Vec<CertificateDer<'static>>,
@@ -82,12 +82,21 @@ pub struct UpstreamTls {
 }
 
 /// A certificate with its key, which `Debug` leaves out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The certificate, then what leads to its authority; never empty.
     pub chain: Vec<CertificateDer<'static>>,
     /// Its key.
     pub key: Arc<PrivateKeyDer<'static>>,
+}
+
+/// TLS on the public listener. Its certificate was read with success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// What the gateway shows of itself.
+    pub identity: ClientCertificate,
+    /// The file of the certificate, and that of its key.
+    pub files: [PathBuf; 2],
 }
 
 /// The bound on requests under way.

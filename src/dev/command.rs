@@ -81,7 +81,7 @@ pub fn run(
     divert(&mut config, &stand_in, &echo);
     runtime.block_on(async { furnish(&config, &stand_in) });
     print(&welcome(&config, &stand_in, &echo, file));
-    Ok(app::run(config, Platform { program, ..Platform::default() })?)
+    Ok(app::run(config, Platform { program, ..Platform::default() }, None)?)
 }
 
 /// The helpers' own runtime, apart from those of the gateway's services.

@@ -17,6 +17,7 @@ use crate::identity::Identity;
 pub struct Permit {
     location: LocationId,
     caller: Option<Caller>,
+    preflight: bool,
 }
 
 /// A verified caller.
@@ -48,12 +49,23 @@ pub struct Presented<'a> {
 
 impl Permit {
     pub(super) fn new(location: LocationId, caller: Option<Caller>) -> Self {
-        Self { location, caller }
+        Self { location, caller, preflight: false }
+    }
+
+    /// For a preflight that the upstream is to answer. Nobody was verified, so only what makes a preflight is
+    /// forwarded: see [`super::cors`].
+    pub(super) fn preflight(location: LocationId) -> Self {
+        Self { location, caller: None, preflight: true }
     }
 
     /// The location for which it was given.
     pub fn location(&self) -> LocationId {
         self.location
+    }
+
+    /// Whether it is for a preflight, and for nothing else that the caller sent with it.
+    pub fn is_preflight(&self) -> bool {
+        self.preflight
     }
 
     /// Who called; nobody at public locations.

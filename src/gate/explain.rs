@@ -10,7 +10,7 @@ use super::location::{LocationId, Route, Router, rewrite, takes};
 use super::refusal::{Refusal, capitalised};
 use super::request::{Path, check_query, host_name, is_host};
 use super::route;
-use crate::config::{Access, Allow, Config, Location, LocationPath, RESERVED_PREFIX};
+use crate::config::{Access, Allow, Config, Location, Origin, Origins, PreflightBy, RESERVED_PREFIX};
 use crate::identity::Identity;
 use crate::time::UnixTime;
 
@@ -51,6 +51,8 @@ pub fn explain(config: &Config, question: &Question<'_>) -> String {
         return text + &format!("route         one of the gateway's own endpoints ({RESERVED_PREFIX}/…)\n");
     }
     let Some(location) = explain_route(&mut text, config, question, &path) else { return text };
+    explain_cors(&mut text, location);
+    explain_limits(&mut text, config, location);
     if !explain_access(&mut text, config, location, question.caller) {
         return text;
     }
@@ -100,6 +102,28 @@ fn explain_route<'a>(
     }
 }
 
+fn explain_limits(text: &mut String, config: &Config, location: &Location) {
+    let (all, here) = (&config.limits, &location.limits);
+    for (rate, whose) in [
+        (all.per_address, "one address, everywhere"),
+        (here.per_address, "one address, here"),
+        (here.total, "everybody, here"),
+        (
+            all.per_identity.filter(|_| matches!(location.access, Access::Google(_))),
+            "one account, everywhere",
+        ),
+        (here.per_identity, "one account, here"),
+    ] {
+        if let Some(rate) = rate {
+            let _ = writeln!(
+                text,
+                "limits        {rate} for {whose}, {} at once; then 429 rate_limited",
+                rate.burst
+            );
+        }
+    }
+}
+
 fn describe(location: &Location) -> String {
     let mut name = location.name.clone();
     if let Some(host) = &location.host {
@@ -122,14 +146,7 @@ fn why_not(
     if location.host.as_deref().is_some_and(|wanted| wanted != host) {
         return if host.is_empty() { "another host: none is given with --host" } else { "another host" };
     }
-    let matches = match &location.path {
-        LocationPath::Exact(exact) => *exact == path.decoded,
-        LocationPath::Prefix(prefix) => {
-            let rest = path.decoded.strip_prefix(prefix.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'))
-        }
-    };
-    if !matches {
+    if !location.path.takes(&path.decoded) {
         "another path"
     } else if !takes(&location.methods, question.method) {
         "another method"
@@ -140,6 +157,20 @@ fn why_not(
     } else {
         "matches too; a longer or exact path comes first"
     }
+}
+
+fn explain_cors(text: &mut String, location: &Location) {
+    let Some(cors) = &location.cors else { return };
+    let pages = match &cors.origins {
+        Origins::Any => "every site".to_owned(),
+        Origins::Listed(list) => list.iter().map(Origin::as_str).collect::<Vec<_>>().join(", "),
+    };
+    let cookies = if cors.credentials { "with cookies" } else { "without cookies" };
+    let preflight = match cors.preflight {
+        PreflightBy::Gateway => "their preflights are answered here, before anybody is authenticated",
+        PreflightBy::Upstream => "their preflights go to the upstream, and nobody is authenticated for those",
+    };
+    let _ = writeln!(text, "              pages of {pages} may call, {cookies}; {preflight}");
 }
 
 fn explain_access(text: &mut String, config: &Config, location: &Location, caller: Option<&str>) -> bool {

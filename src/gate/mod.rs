@@ -3,9 +3,11 @@
 //! the identity look-ups.
 
 pub mod access;
+pub mod cors;
 pub mod explain;
 pub mod intake;
 pub mod location;
+pub mod rate;
 pub mod record;
 pub mod refusal;
 pub mod request;
@@ -14,11 +16,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::Method;
+use http::{HeaderMap, Method};
 
 use self::access::{Caller, Permit, Presented, Source, is_allowed};
 use self::intake::Own;
 use self::location::{LocationId, Route, Router, allowed_methods};
+use self::rate::Rates;
 use self::record::{Pending, Recorder, What};
 use self::refusal::{Asker, Form, Refusal};
 use self::request::{NotCanonical, Path, RequestView, host_name};
@@ -33,6 +36,7 @@ use crate::webhook::{WebhookError, needs};
 pub struct Gate {
     config: Arc<Config>,
     router: Router,
+    rates: Rates,
     sign_in: Option<SignIn>,
     recorder: Option<Recorder>,
     stopping: Arc<AtomicBool>,
@@ -127,7 +131,17 @@ impl Gate {
         stopping: Arc<AtomicBool>,
     ) -> Self {
         let router = Router::new(&config.locations);
-        Self { config, router, sign_in, recorder, stopping }
+        let rates = Rates::new(&config);
+        Self { config, router, rates, sign_in, recorder, stopping }
+    }
+
+    /// Counts a request of its address, where there is a limit. To be asked before anything is read or decided. Health
+    /// is always told, and the playback endpoint has one caller, who must not be slowed down by others of its network.
+    pub fn count_address(&self, view: &RequestView<'_>) -> Result<(), Refusal> {
+        match Own::of(&view.path.decoded) {
+            Some(Own::Health | Own::Playback) => Ok(()),
+            Some(Own::Login(_) | Own::Unknown) | None => self.rates.count_address(view.client),
+        }
     }
 
     /// Decides on a request.
@@ -203,6 +217,14 @@ impl Gate {
         refusal.reply(&Asker { form: Form::of(view), request_id: view.request_id, return_path: &return_path })
     }
 
+    /// An answer of ours with what lets pages read it whose origin the location allows.
+    pub fn readable(&self, id: Option<LocationId>, headers: &HeaderMap, reply: Reply) -> Reply {
+        match id.and_then(|id| self.location(id)?.cors.as_ref()) {
+            Some(cors) => cors::readable(cors, headers, reply),
+            None => reply,
+        }
+    }
+
     async fn walk(
         &self,
         view: &RequestView<'_>,
@@ -216,8 +238,14 @@ impl Gate {
             // Boxed, like all that is rare: the future of the common case is allocated for each request.
             return Box::pin(self.answer_own(own, view, now)).await.map(Decision::Answer);
         }
+        if *view.method == Method::OPTIONS
+            && let Some(decision) = self.preflight(view, trail)
+        {
+            return decision;
+        }
         let id = route(&self.router, &self.config.locations, view.host, &view.path, view.method)?;
         trail.location = Some(id);
+        self.rates.count_location(id, view.client)?;
         let location =
             self.location(id).ok_or_else(|| Refusal::Internal("BUG: no such location".to_owned()))?;
         match (&location.access, &location.message) {
@@ -266,11 +294,12 @@ impl Gate {
         trail.step = Step::Authorize;
         trail.identity = Some(Arc::clone(&caller.identity));
         if caller.source == Source::Cookie {
-            self.check_origin(view)?;
+            self.check_origin(location, view)?;
         }
         if !is_allowed(allow, &caller.identity) {
             return Err(Refusal::Forbidden { email: caller.identity.email.clone() });
         }
+        self.rates.count_identity(id, &caller.identity)?;
         if caller.source == Source::Cookie
             && view.is_navigation()
             && let Some(reply) = sign_in.login.renew(&visit(view, &self.origin(view)?), &caller.identity, now)
@@ -281,19 +310,6 @@ impl Gate {
             Some(message) => Decision::Read(Pending::message(id, message, Some(caller))),
             None => Decision::Forward(Permit::new(id, Some(caller))),
         })
-    }
-
-    /// Browsers send cookies with WebSocket handshakes of any page, and no preflight. So the handshake must
-    /// come from a page of ours (RFC 6455, section 10.2).
-    fn check_origin(&self, view: &RequestView<'_>) -> Result<(), Refusal> {
-        if !view.is_websocket() {
-            return Ok(());
-        }
-        let ours = self.origin(view)?;
-        match view.headers.get(http::header::ORIGIN) {
-            Some(origin) if origin.as_bytes() != ours.as_bytes() => Err(Refusal::CrossOrigin),
-            _ => Ok(()),
-        }
     }
 
     async fn answer_own(&self, own: Own, view: &RequestView<'_>, now: UnixTime) -> Result<Reply, Refusal> {

@@ -59,7 +59,7 @@ pub struct Recorder {
     /// The signing secrets.
     pub secrets: Arc<Secrets>,
     /// The adapters.
-    pub adapters: Adapters,
+    pub adapters: Arc<Adapters>,
     /// Which adapter a location has.
     pub adapter_of: HashMap<LocationId, usize>,
     /// The log.
@@ -71,9 +71,10 @@ pub struct Recorder {
 }
 
 /// The playback endpoint.
+#[derive(Clone)]
 pub struct Push {
     /// Who may call it.
-    pub caller: PushCaller,
+    pub caller: Arc<PushCaller>,
     /// Takes the dead letters.
     pub log: Arc<PubSub>,
 }

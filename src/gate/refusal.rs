@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::rate::Exceeded;
 use super::request::NotCanonical;
 use crate::identity::VerifyError;
 use crate::pages;
@@ -41,6 +42,10 @@ pub enum Refusal {
     InvalidCredential(VerifyError),
     /// Too many unknown tokens came from this address.
     Throttled,
+    /// More requests than a configured limit lets through.
+    RateLimited(Exceeded),
+    /// The gateway holds as many bodies as it may.
+    BuffersFull,
     /// Signed in, but not allowed here.
     Forbidden {
         /// Who is signed in.
@@ -48,6 +53,8 @@ pub enum Refusal {
     },
     /// A page of another origin tries to open a WebSocket with this browser's session.
     CrossOrigin,
+    /// A page whose origin may not call here asks whether it may; why is for the log.
+    PreflightRefused(String),
     /// Google could not be asked.
     ProviderUnavailable(String),
     /// No token could be minted for the upstream.
@@ -150,8 +157,17 @@ impl Refusal {
                 8,
                 60,
             ),
+            Self::RateLimited(exceeded) => {
+                later(S::TOO_MANY_REQUESTS, "rate_limited", "Too many requests", 8, exceeded.seconds)
+            }
+            Self::BuffersFull => {
+                later(S::SERVICE_UNAVAILABLE, "buffers_full", "Too many messages at the moment", 8, 1)
+            }
             Self::Forbidden { .. } => row(S::FORBIDDEN, "forbidden", "This account has no access", 7),
             Self::CrossOrigin => row(S::FORBIDDEN, "cross_origin", "This page may not connect here", 7),
+            Self::PreflightRefused(_) => {
+                row(S::FORBIDDEN, "preflight_refused", "Pages of this origin may not call this", 7)
+            }
             Self::ProviderUnavailable(_) => later(
                 S::SERVICE_UNAVAILABLE,
                 "provider_unavailable",
@@ -245,8 +261,13 @@ impl Refusal {
             }
             Self::InvalidCredential(why) => format!("{}. Get a new token and try again.", capitalised(&why.to_string())),
             Self::Throttled => "Wait a minute before trying another token.".to_owned(),
+            Self::RateLimited(Exceeded { whose, rate, seconds }) => {
+                format!("At most {rate} requests are accepted for {}. Try again in {seconds} s.", whose.name())
+            }
+            Self::BuffersFull => "The gateway is receiving as much as it can hold. Try again in a moment.".to_owned(),
             Self::Forbidden { email } => format!("{email} is signed in, but is not allowed here."),
-            Self::CrossOrigin => "WebSockets are accepted from pages of this site only.".to_owned(),
+            Self::CrossOrigin => "WebSockets are accepted from pages of this site, and of those it names, only.".to_owned(),
+            Self::PreflightRefused(_) => "The origin of the page is not among those that are allowed here.".to_owned(),
             Self::ProviderUnavailable(_) => {
                 "Your credential could not be checked. It may well be good; try again in a moment.".to_owned()
             }
@@ -286,6 +307,7 @@ impl Refusal {
     pub fn cause(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::ProviderUnavailable(cause)
+            | Self::PreflightRefused(cause)
             | Self::MintUnavailable(cause)
             | Self::UpstreamBusy(cause)
             | Self::UpstreamUnreachable(cause)
@@ -303,6 +325,9 @@ impl Refusal {
                 "Cloud Run refused the minted token: check the audience, and that the gateway's service account has roles/run.invoker".into(),
             ),
             Self::NotCanonical(why) => Some(why.to_string().into()),
+            Self::RateLimited(Exceeded { whose, rate, .. }) => {
+                Some(format!("more than {rate} for {}", whose.name()).into())
+            }
             Self::InvalidCredential(why) | Self::PushRefused(why) => Some(why.to_string().into()),
             Self::AmbiguousCredential
             | Self::HeadTooLarge
@@ -313,6 +338,7 @@ impl Refusal {
             | Self::MethodNotAllowed(_)
             | Self::Unauthenticated
             | Self::Throttled
+            | Self::BuffersFull
             | Self::Forbidden { .. }
             | Self::CrossOrigin
             | Self::UnsupportedEncoding
@@ -363,6 +389,7 @@ impl Refusal {
             self,
             Self::NotCanonical(NotCanonical::Framing)
                 | Self::BodyTooLarge(_)
+                | Self::BuffersFull
                 | Self::HeadTooLarge
                 | Self::BodyTimeout
                 | Self::Malformed

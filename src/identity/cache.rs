@@ -43,7 +43,7 @@ pub(crate) struct FactCache {
     verified: Verified,
     rejected: MemoryCache<Digest, Entry<VerifyError>>,
     /// Not a cache: a sign-out must not be dropped because nobody asks for it.
-    ended: Mutex<HashMap<Digest, UnixTime>>,
+    ended: Arc<Mutex<HashMap<Digest, UnixTime>>>,
     life: Duration,
     rejected_life: Duration,
 }
@@ -61,10 +61,15 @@ impl FactCache {
         Self {
             verified: Verified::new(settings.entries),
             rejected: MemoryCache::new(REJECTED_ENTRIES),
-            ended: Mutex::default(),
+            ended: Arc::default(),
             life: settings.verified,
             rejected_life: settings.rejected,
         }
+    }
+
+    /// An empty cache that knows of the sign-outs of this one, also of later ones.
+    pub(crate) fn emptied(&self, settings: &crate::config::Cache) -> Self {
+        Self { ended: Arc::clone(&self.ended), ..Self::new(settings) }
     }
 
     /// What is known of a token now.

@@ -65,7 +65,7 @@ impl Counter {
 }
 
 /// One subscriber commands a whole IPv6 /64.
-fn network(client: IpAddr) -> IpAddr {
+pub(crate) fn network(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
         IpAddr::V6(address) => match address.to_ipv4_mapped() {

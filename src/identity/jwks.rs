@@ -76,8 +76,9 @@ impl Jwks {
     /// Fetches the keys when there are none that are fresh.
     pub async fn prefetch(&self, now: UnixTime) {
         if self.keys.load().fresh_until <= now {
-            // A failure is logged where it happens, and tried again by the first request.
-            let _ = self.fetch(now, FORCED_INTERVAL).await;
+            // A failure is logged where it happens, and tried again by the first request. Nobody had a key in mind, so the
+            // first token with a key that is too new for this set need not wait.
+            let _ = self.fetch(now, Duration::ZERO).await;
         }
     }
 

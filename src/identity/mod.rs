@@ -21,6 +21,7 @@ use thiserror::Error;
 use crate::time::UnixTime;
 
 pub use credential::{Credential, Kind};
+pub(crate) use flood::network;
 pub use jwks::Jwks;
 pub use push::PushCaller;
 pub use verifier::{IdentityProvider, Verifier};

@@ -14,13 +14,13 @@ use super::flight::{Flights, Outcome};
 use super::flood::RejectionBudget;
 use super::jwks::Jwks;
 use super::{Credential, Identity, Kind, VerifyError, tokeninfo};
-use crate::config::{Config, Google};
+use crate::config::{Cache, Config, Google, Origin};
 use crate::outbound::Outbound;
 use crate::secret::Secret;
 use crate::telemetry::metrics::TokenLook;
 use crate::time::UnixTime;
 
-/// Checks under way at once. Each may be a call to Google.
+/// Checks of one kind of token under way at once. Each may be a call to Google.
 const CHECKS_AT_ONCE: usize = 64;
 /// How long a check waits for its turn.
 const TURN: Duration = Duration::from_secs(2);
@@ -59,8 +59,38 @@ struct Inner {
     jwks: Arc<Jwks>,
     audiences: Audiences,
     cache: FactCache,
-    budget: RejectionBudget,
-    turns: Semaphore,
+    budget: Arc<RejectionBudget>,
+    turns: Turns,
+    /// What all of this depends on.
+    basis: Basis,
+}
+
+/// Turns to check a token. Each kind depends on another service of Google, and must not wait for that of the other.
+struct Turns {
+    access_token: Semaphore,
+    id_token: Semaphore,
+}
+
+/// What decides whether a token is accepted, and how long that is believed.
+#[derive(Clone, Debug, PartialEq)]
+struct Basis {
+    google: Google,
+    own: Option<Origin>,
+    tokeninfo: Url,
+    certs: Url,
+    cache: Cache,
+}
+
+impl Basis {
+    fn of(config: &Config, google: &Google) -> Self {
+        Self {
+            google: google.clone(),
+            own: config.public_url.clone(),
+            tokeninfo: config.endpoints.tokeninfo.clone(),
+            certs: config.endpoints.certs.clone(),
+            cache: config.cache.clone(),
+        }
+    }
 }
 
 /// For whom a token may have been issued.
@@ -73,17 +103,59 @@ struct Audiences {
 impl Verifier {
     /// A verifier for the tokens that the configuration accepts.
     pub fn new(config: &Config, google: &Google, outbound: Arc<Outbound>) -> Self {
+        let jwks = Arc::new(Jwks::new(Arc::clone(&outbound), config.endpoints.certs.clone()));
+        Self::of(
+            config,
+            google,
+            outbound,
+            jwks,
+            FactCache::new(&config.cache),
+            Arc::new(RejectionBudget::new()),
+        )
+    }
+
+    /// A verifier for another configuration, or nothing when this one serves for it as well.
+    ///
+    /// Whether a token is accepted may have changed, so nothing that was verified is carried over; sign-outs and the
+    /// bounds on rejected tokens are, and Google's keys where they come from the same place.
+    pub fn succeeded_by(&self, config: &Config, google: &Google) -> Option<Self> {
+        let (basis, before) = (Basis::of(config, google), &self.inner.basis);
+        if basis == *before {
+            return None;
+        }
+        let outbound = Arc::clone(&self.inner.outbound);
+        let jwks = if basis.certs == before.certs {
+            Arc::clone(&self.inner.jwks)
+        } else {
+            Arc::new(Jwks::new(Arc::clone(&outbound), basis.certs))
+        };
+        let cache = self.inner.cache.emptied(&config.cache);
+        Some(Self::of(config, google, outbound, jwks, cache, Arc::clone(&self.inner.budget)))
+    }
+
+    fn of(
+        config: &Config,
+        google: &Google,
+        outbound: Arc<Outbound>,
+        jwks: Arc<Jwks>,
+        cache: FactCache,
+        budget: Arc<RejectionBudget>,
+    ) -> Self {
         let mut clients = vec![google.client_id.clone()];
         clients.extend(google.accepted_clients.iter().cloned());
         let own = config.public_url.as_ref().map(|origin| origin.as_str().to_owned());
         let inner = Inner {
-            jwks: Arc::new(Jwks::new(Arc::clone(&outbound), config.endpoints.certs.clone())),
+            jwks,
             outbound,
             tokeninfo: config.endpoints.tokeninfo.clone(),
             audiences: Audiences { clients, own },
-            cache: FactCache::new(&config.cache),
-            budget: RejectionBudget::new(),
-            turns: Semaphore::new(CHECKS_AT_ONCE),
+            cache,
+            budget,
+            turns: Turns {
+                access_token: Semaphore::new(CHECKS_AT_ONCE),
+                id_token: Semaphore::new(CHECKS_AT_ONCE),
+            },
+            basis: Basis::of(config, google),
         };
         Self { inner: Arc::new(inner), flights: Flights::default() }
     }
@@ -157,7 +229,11 @@ impl Inner {
         client: IpAddr,
         now: UnixTime,
     ) -> Outcome {
-        let Ok(Ok(_turn)) = tokio::time::timeout(TURN, self.turns.acquire()).await else {
+        let turns = match kind {
+            Kind::AccessToken => &self.turns.access_token,
+            Kind::IdToken => &self.turns.id_token,
+        };
+        let Ok(Ok(_turn)) = tokio::time::timeout(TURN, turns.acquire()).await else {
             return Err(VerifyError::Unavailable("too many checks are under way".to_owned()));
         };
         // Another flight may have landed between the look into the cache and this one's start.

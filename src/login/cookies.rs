@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 
+use crate::config::{OWN_COOKIES, OwnCookies};
 use crate::cookies;
 use crate::time::UnixTime;
 
@@ -76,11 +77,12 @@ impl CookieNames {
     /// The names that go with a session cookie of this name.
     pub fn of(session: &str) -> Self {
         let prefix = if session.starts_with("__Host-") { "__Host-" } else { "" };
+        let OwnCookies { attempt, hint, last } = OWN_COOKIES;
         Self {
             session: session.to_owned(),
-            hint: format!("{prefix}portcullis-hint"),
-            last: format!("{prefix}portcullis-last"),
-            attempt: format!("{prefix}portcullis-attempt-"),
+            hint: format!("{prefix}{hint}"),
+            last: format!("{prefix}{last}"),
+            attempt: format!("{prefix}{attempt}-"),
         }
     }
 

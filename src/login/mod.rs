@@ -42,6 +42,8 @@ pub use visit::Visit;
 /// Google's name in `iss` of an authorization response (RFC 9207).
 const ISSUER: &str = "https://accounts.google.com";
 const CALLBACK: &str = "/.portcullis/callback";
+const LOGOUT: &str = "/.portcullis/logout";
+const WHO_AM_I: &str = "/.portcullis/whoami";
 
 /// Sign-in: what it was told, and whom it asks.
 pub struct Login {
@@ -79,8 +81,8 @@ impl Endpoint {
             "/.portcullis/login" => Some(Self::Login),
             CALLBACK => Some(Self::Callback),
             "/.portcullis/session" => Some(Self::Session),
-            "/.portcullis/logout" => Some(Self::Logout),
-            "/.portcullis/whoami" => Some(Self::WhoAmI),
+            LOGOUT => Some(Self::Logout),
+            WHO_AM_I => Some(Self::WhoAmI),
             _ => None,
         }
     }

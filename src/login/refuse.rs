@@ -6,6 +6,7 @@
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
+use super::LOGOUT;
 use super::visit::Visit;
 use crate::identity::VerifyError;
 use crate::pages::{self, Action};
@@ -181,4 +182,4 @@ pub(super) fn answer(visit: &Visit<'_>, refusal: &Refusal, action: Option<Action
 }
 
 /// What helps against too many sessions.
-pub(super) const SIGN_OUT: Action<'static> = Action { label: "Sign out", href: "/.portcullis/logout" };
+pub(super) const SIGN_OUT: Action<'static> = Action { label: "Sign out", href: LOGOUT };

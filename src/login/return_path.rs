@@ -6,10 +6,11 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::WHO_AM_I;
+use crate::config::RESERVED_PREFIX;
+
 /// Longer paths are not remembered: they would not fit into a cookie together with the rest.
 const MAX: usize = 700;
-/// The one endpoint of our own that is worth returning to.
-const WHO_AM_I: &str = "/.portcullis/whoami";
 
 /// An absolute path with an optional query, of visible ASCII, that every browser resolves to our own origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,11 +83,12 @@ fn has_dot_segment(text: &str) -> bool {
 /// Our own endpoints are no place to return to: sign-in would run in circles, or end in signing out.
 fn is_own(text: &str) -> bool {
     let path = path_of(text);
+    // The one endpoint of our own that is worth returning to.
     if path == WHO_AM_I {
         return false;
     }
     let decoded = percent_decode_str(path).decode_utf8_lossy().to_ascii_lowercase();
-    decoded == "/.portcullis" || decoded.starts_with("/.portcullis/")
+    decoded.strip_prefix(RESERVED_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::presented::Found;
 use super::refuse::{self, Refusal};
 use super::visit::Visit;
-use super::{Login, method_not_allowed};
+use super::{Login, WHO_AM_I, method_not_allowed};
 use crate::identity::{Identity, VerifyError};
 use crate::pages::{self, sign_in_link};
 use crate::reply::Reply;
@@ -61,7 +61,7 @@ fn tell(visit: &Visit<'_>, identity: &Identity, now: UnixTime) -> Reply {
         return Reply::json(StatusCode::OK, &document);
     }
     let until = until(&expires, expires_in);
-    let another = sign_in_link("/.portcullis/whoami", true);
+    let another = sign_in_link(WHO_AM_I, true);
     pages::who_am_i(&pages::WhoAmI {
         email,
         subject,

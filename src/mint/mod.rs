@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use http::HeaderValue;
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -88,6 +89,18 @@ impl Mint {
         Self { slots: audiences.map(|audience| (audience.to_owned(), Arc::new(slot(audience)))).collect() }
     }
 
+    /// For the audiences of another configuration. Tokens of those that stay are kept.
+    #[must_use]
+    pub fn with<'a>(&self, audiences: impl Iterator<Item = &'a str>, minter: &Arc<dyn TokenMinter>) -> Self {
+        let mut mint = Self::new(audiences, minter);
+        for (audience, slot) in &mut mint.slots {
+            if let Some(known) = self.slots.get(audience) {
+                *slot = Arc::clone(known);
+            }
+        }
+        mint
+    }
+
     /// The token for an audience, fetched if need be.
     pub async fn token(&self, audience: &str, now: UnixTime) -> Result<HeaderValue, MintError> {
         let slot = self.slots.get(audience).ok_or_else(|| MintError {
@@ -105,13 +118,14 @@ impl Mint {
         }
     }
 
-    /// Fetches all tokens ahead of the first request.
+    /// Fetches all tokens ahead of the first request, at once.
     pub async fn prefetch(&self, now: UnixTime) {
-        for slot in self.slots.values() {
+        let fetch = async |slot: &Arc<Slot>| {
             if let Err(error) = slot.token(now).await {
                 log::warn!("{error}");
             }
-        }
+        };
+        join_all(self.slots.values().map(fetch)).await;
     }
 }
 

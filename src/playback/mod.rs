@@ -44,7 +44,7 @@ pub struct Courier {
     config: Arc<Config>,
     mint: Arc<Mint>,
     outbound: Arc<Outbound>,
-    counts: [AtomicU64; 3],
+    counts: Arc<[AtomicU64; 3]>,
 }
 
 /// Why an entry did not reach the upstream, or not with our token.
@@ -106,13 +106,27 @@ pub struct Counts {
 impl Courier {
     /// A courier for the locations of a configuration.
     pub fn new(config: Arc<Config>, mint: Arc<Mint>, outbound: Arc<Outbound>) -> Self {
-        Self { config, mint, outbound, counts: Default::default() }
+        Self { config, mint, outbound, counts: Arc::default() }
+    }
+
+    /// A courier for another configuration, whose deliveries count on.
+    #[must_use]
+    pub fn with(&self, config: Arc<Config>, mint: Arc<Mint>) -> Self {
+        Self { config, mint, outbound: Arc::clone(&self.outbound), counts: Arc::clone(&self.counts) }
     }
 
     /// Deliveries so far.
     pub fn counts(&self) -> Counts {
-        let [settled, retried, dead] = &self.counts;
-        Counts { settled: settled.load(Relaxed), retried: retried.load(Relaxed), dead: dead.load(Relaxed) }
+        self.counter()()
+    }
+
+    /// Tells the deliveries so far whenever it is asked, also those of couriers for other configurations.
+    pub fn counter(&self) -> impl Fn() -> Counts + Send + Sync + use<> {
+        let counts = Arc::clone(&self.counts);
+        move || {
+            let [settled, retried, dead] = counts.each_ref().map(|count| count.load(Relaxed));
+            Counts { settled, retried, dead }
+        }
     }
 
     /// Delivers an entry, and says what the answer means for it.
@@ -127,7 +141,7 @@ impl Courier {
 
     /// Counts and logs what became of a delivery.
     pub fn note(&self, entry: &Entry, attempt: u32, outcome: &Outcome) {
-        let [settled, retried, dead] = &self.counts;
+        let [settled, retried, dead] = &*self.counts;
         let (id, location) = (entry.id, &entry.location);
         match outcome {
             Outcome::Settled => {

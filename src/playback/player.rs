@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::task::JoinSet;
 
@@ -21,6 +22,11 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Player {
     wal: Arc<dyn Wal>,
+    orders: Arc<ArcSwap<Orders>>,
+}
+
+/// How entries are delivered, as one configuration says.
+struct Orders {
     courier: Arc<Courier>,
     retry: Retry,
 }
@@ -28,7 +34,12 @@ pub struct Player {
 impl Player {
     /// A player that tries again as `retry` says.
     pub fn new(wal: Arc<dyn Wal>, courier: Arc<Courier>, retry: Retry) -> Self {
-        Self { wal, courier, retry }
+        Self { wal, orders: Arc::new(ArcSwap::from_pointee(Orders { courier, retry })) }
+    }
+
+    /// Delivers by another configuration from now on. Deliveries under way are finished by the one they began with.
+    pub fn follow(&self, courier: Arc<Courier>, retry: Retry) {
+        self.orders.store(Arc::new(Orders { courier, retry }));
     }
 
     /// Delivers what is due until `stop` ends; then those under way are finished and noted.
@@ -37,7 +48,7 @@ impl Player {
         let mut under_way: JoinSet<()> = JoinSet::new();
         let mut pause = PAUSE;
         loop {
-            let free = self.retry.concurrency.saturating_sub(under_way.len());
+            let free = self.orders.load().retry.concurrency.saturating_sub(under_way.len());
             tokio::select! {
                 () = &mut stop => break,
                 Some(_) = under_way.join_next(), if !under_way.is_empty() => {}
@@ -64,25 +75,32 @@ impl Player {
     }
 
     async fn play(&self, delivery: &Delivery) {
+        let orders = self.orders.load_full();
         let now = UnixTime::now();
-        let outcome = self.courier.deliver(&delivery.entry, delivery.attempt, now).await;
+        let outcome = orders.courier.deliver(&delivery.entry, delivery.attempt, now).await;
         let now = UnixTime::now();
-        let outcome = give_up(&self.retry, delivery, outcome, now);
-        self.courier.note(&delivery.entry, delivery.attempt, &outcome);
+        let outcome = give_up(&orders.retry, delivery, outcome, now);
+        orders.courier.note(&delivery.entry, delivery.attempt, &outcome);
         let mut pause = PAUSE;
         // What is known of a delivery is kept until the log has taken it: otherwise it would be delivered once more.
-        while let Err(error) = self.conclude(delivery, &outcome, now).await {
+        while let Err(error) = self.conclude(&orders.retry, delivery, &outcome, now).await {
             log::error!("what became of entry {} cannot be noted: {error}", delivery.entry.id);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    async fn conclude(&self, delivery: &Delivery, outcome: &Outcome, now: UnixTime) -> Result<(), WalError> {
+    async fn conclude(
+        &self,
+        retry: &Retry,
+        delivery: &Delivery,
+        outcome: &Outcome,
+        now: UnixTime,
+    ) -> Result<(), WalError> {
         match outcome {
             Outcome::Settled => self.wal.settle(delivery).await,
             Outcome::Retry { after, .. } => {
-                let wait = back_off(&self.retry, delivery.attempt, jitter()).max(after.unwrap_or_default());
+                let wait = back_off(retry, delivery.attempt, jitter()).max(after.unwrap_or_default());
                 // The present second has begun already.
                 self.wal.postpone(delivery, now.plus(wait + SECOND)).await
             }

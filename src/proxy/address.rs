@@ -174,6 +174,11 @@ impl Target {
         }
     }
 
+    /// What the health checks said last.
+    pub(super) fn healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
+    }
+
     /// What the health checks say of it now. One that is well again is used at once.
     pub(super) fn set_healthy(&self, healthy: bool) {
         self.healthy.store(healthy, Ordering::Relaxed);

@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::Result as PingoraResult;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::buffers::Buffer;
 use super::{Context, Proxy};
 use crate::gate::record::Pending;
 use crate::gate::refusal::Refusal;
@@ -33,9 +35,10 @@ impl Proxy {
     /// Steps *admit* to *authorize*. True when the request was answered here.
     pub(super) async fn admit(&self, session: &mut Session, ctx: &mut Context) -> PingoraResult<bool> {
         self.note_origin(session, ctx);
+        Self::limit_waiting(session, ctx);
         let decision = match self.verdict(session, ctx).await {
             Ok(verdict) => {
-                let over = self.body_over_limit(session, &verdict.decision);
+                let over = Self::body_over_limit(session, ctx, &verdict.decision);
                 (ctx.location, ctx.step) = (verdict.location, verdict.step);
                 ctx.identity = verdict.identity;
                 over.map_or(verdict.decision, |limit| Decision::Refuse(Refusal::BodyTooLarge(limit)))
@@ -53,6 +56,7 @@ impl Proxy {
             }
             Decision::Answer(mut reply) => {
                 ctx.audit = reply.audit.take();
+                let reply = ctx.edition.gate.readable(ctx.location, &session.req_header().headers, reply);
                 Box::pin(write(session, ctx, reply)).await.map(|()| true)
             }
             Decision::Refuse(refusal) => Box::pin(self.refuse(session, ctx, refusal)).await.map(|()| true),
@@ -62,26 +66,27 @@ impl Proxy {
     /// What the gate says. Requests that end here are read whole before.
     async fn verdict(&self, session: &mut Session, ctx: &Context) -> Result<Verdict, Refusal> {
         let head = view(session, ctx)?;
-        let Some(limit) = self.gate.own_body_limit(&head) else {
-            let verdict = self.gate.decide(&head, ctx.now).await;
+        ctx.edition.gate.count_address(&head)?;
+        let Some(limit) = ctx.edition.gate.own_body_limit(&head) else {
+            let verdict = ctx.edition.gate.decide(&head, ctx.now).await;
             return match &verdict.decision {
                 // Boxed, like all that is rare: the future of the common case is allocated for each request.
                 Decision::Read(pending) => Ok(Box::pin(self.read_and_finish(session, ctx, pending)).await),
                 Decision::Forward(_) | Decision::Answer(_) | Decision::Refuse(_) => Ok(verdict),
             };
         };
-        let body = Box::pin(own_body(session, limit, BODY_TIMEOUT)).await?;
+        let (body, _room) = Box::pin(self.own_body(session, limit, BODY_TIMEOUT)).await?;
         let whole = RequestView { body, ..view(session, ctx)? };
-        Ok(Box::pin(self.gate.decide(&whole, ctx.now)).await)
+        Ok(Box::pin(ctx.edition.gate.decide(&whole, ctx.now)).await)
     }
 
     /// Reads a body that the gate asked for, and lets it decide.
     async fn read_and_finish(&self, session: &mut Session, ctx: &Context, pending: &Pending) -> Verdict {
-        let body = own_body(session, pending.limit, MESSAGE_TIMEOUT).await;
-        let whole = body.and_then(|body| Ok(RequestView { body, ..view(session, ctx)? }));
+        let body = self.own_body(session, pending.limit, MESSAGE_TIMEOUT).await;
+        let whole = body.and_then(|(body, room)| Ok((RequestView { body, ..view(session, ctx)? }, room)));
         match whole {
-            Ok(whole) => self.gate.finish(pending, &whole, ctx.now).await,
-            Err(refusal) => self.gate.refuse_pending(pending, refusal),
+            Ok((whole, _room)) => ctx.edition.gate.finish(pending, &whole, ctx.now).await,
+            Err(refusal) => ctx.edition.gate.refuse_pending(pending, refusal),
         }
     }
 
@@ -100,64 +105,87 @@ impl Proxy {
     /// The answer to a refusal, also for requests that have no canonical view.
     pub(super) fn refusal_reply(&self, session: &Session, ctx: &Context, refusal: &Refusal) -> Reply {
         let view = view(session, ctx).unwrap_or_else(|_| nowhere(session, ctx));
-        self.gate.refuse(refusal, &view)
+        let gate = &ctx.edition.gate;
+        gate.readable(ctx.location, view.headers, gate.refuse(refusal, &view))
+    }
+
+    /// How long the caller may take. Over HTTP/2, where a read has no limit of its own, the upstream's ends a body that
+    /// does not come.
+    fn limit_waiting(session: &mut Session, ctx: &Context) {
+        let limits = &ctx.edition.config.limits;
+        session.set_read_timeout(Some(limits.body));
+        session.set_write_timeout(Some(limits.write));
+        // Only a connection that stays open has one.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(limits.idle.as_secs().max(1)));
+        }
     }
 
     /// Where the request comes from, and its trace.
     fn note_origin(&self, session: &Session, ctx: &mut Context) {
         let headers = &session.req_header().headers;
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-        let hops = usize::from(self.config.trusted_hops);
+        let hops = usize::from(ctx.edition.config.trusted_hops);
         let nth_last = |name: &str| nth_last(headers, name, hops);
         let mut client = peer;
+        ctx.https = ctx.edition.config.tls.is_some();
         if hops > 0 {
             let named = nth_last("x-forwarded-for").and_then(|address| parse_address(&address));
             client = named.or(peer);
             // A front end that overwrites the header leaves one entry, one that appends leaves as many as hops.
             let proto = nth_last("x-forwarded-proto").or_else(|| first(headers.get("x-forwarded-proto")));
-            ctx.https = proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+            ctx.https = proto.map_or(ctx.https, |proto| proto.eq_ignore_ascii_case("https"));
         }
         if let Some(client) = client {
             ctx.client = client.to_canonical();
         }
         let mut trace = Trace::of(headers, ctx.id);
-        if self.spans.as_ref().is_some_and(|spans| spans.wants(&trace)) {
+        if ctx.edition.spans.as_ref().is_some_and(|spans| spans.wants(&trace)) {
             trace.record();
         }
         ctx.trace = Some(trace);
     }
 
-    /// A declared length above the location's limit is refused before anything is forwarded.
-    fn body_over_limit(&self, session: &Session, decision: &Decision) -> Option<u64> {
+    /// A declared length above the location's limit is refused before anything is forwarded, and so is a preflight
+    /// with a body.
+    fn body_over_limit(session: &mut Session, ctx: &Context, decision: &Decision) -> Option<u64> {
         let Decision::Forward(permit) = decision else { return None };
-        let limit = self.gate.location(permit.location())?.max_body?;
+        if permit.is_preflight() {
+            return (!session.is_body_empty()).then_some(0);
+        }
+        let limit = ctx.edition.gate.location(permit.location())?.max_body?;
         (content_length(session)? > limit).then_some(limit)
     }
-}
 
-/// The body of a request that ends here.
-async fn own_body(session: &mut Session, limit: u64, time: Duration) -> Result<Bytes, Refusal> {
-    if content_length(session).is_some_and(|length| length > limit) {
-        return Err(Refusal::BodyTooLarge(limit));
+    /// The body of a request that ends here, and the room that it takes.
+    async fn own_body(
+        &self,
+        session: &mut Session,
+        limit: u64,
+        time: Duration,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
+        if content_length(session).is_some_and(|length| length > limit) {
+            return Err(Refusal::BodyTooLarge(limit));
+        }
+        let body = tokio::time::timeout(time, read_body(session, limit, self.buffers.begin())).await;
+        body.unwrap_or(Err(Refusal::BodyTimeout)).map(Buffer::finish)
     }
-    tokio::time::timeout(time, read_body(session, limit)).await.unwrap_or(Err(Refusal::BodyTimeout))
 }
 
-async fn read_body(session: &mut Session, limit: u64) -> Result<Bytes, Refusal> {
+async fn read_body(session: &mut Session, limit: u64, mut body: Buffer) -> Result<Buffer, Refusal> {
     if session.is_body_empty() {
-        return Ok(Bytes::new());
+        return Ok(body);
     }
     if session.req_header().headers.contains_key(EXPECT) {
         session.write_continue_response().await.map_err(|_| Refusal::Malformed)?;
     }
-    let mut body = BytesMut::new();
-    while let Some(chunk) = session.read_request_body().await.map_err(|_| Refusal::Malformed)? {
-        if (body.len() + chunk.len()) as u64 > limit {
+    while let Some(piece) = session.read_request_body().await.map_err(|_| Refusal::Malformed)? {
+        if body.len() + piece.len() as u64 > limit {
             return Err(Refusal::BodyTooLarge(limit));
         }
-        body.extend_from_slice(&chunk);
+        body.push(&piece)?;
     }
-    Ok(body.freeze())
+    Ok(body)
 }
 
 fn content_length(session: &Session) -> Option<u64> {

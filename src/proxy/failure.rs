@@ -50,29 +50,32 @@ impl Proxy {
             ctx.audit = Some(Audit::Denied);
         }
         let failed = ctx.refusal.is_some() || error.is_some();
-        let log = self.request_log.as_ref().filter(|log| log.wants(failed, ctx.audit.is_some()));
-        let spans = self.spans.as_ref().filter(|_| ctx.trace.as_ref().is_some_and(|trace| trace.recorded));
+        let log = ctx.edition.request_log.as_ref().filter(|log| log.wants(failed, ctx.audit.is_some()));
+        let spans =
+            ctx.edition.spans.as_ref().filter(|_| ctx.trace.as_ref().is_some_and(|trace| trace.recorded));
         if log.is_some() || spans.is_some() {
-            self.tell(log, spans, session, error, ctx);
+            Self::tell(log, spans, session, error, ctx);
         }
     }
 
     fn count(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
         let whole = ctx.started.elapsed();
         let between = |from: Instant, to: Instant| to.saturating_duration_since(from);
-        self.metrics.count_request(&Ended {
-            location: ctx.location.map(|LocationId(index)| index),
-            outcome: outcome(ctx.refusal.as_ref(), error.is_some(), ctx.forwarded),
-            status: status(session),
-            refusal: refusal_code(error, ctx).map(|code| (ctx.step.name(), code)),
-            whole,
-            gateway: ctx.handed_over.map_or(whole, |at| between(ctx.started, at)),
-            upstream: ctx.handed_over.zip(ctx.responded).map(|(from, (to, _))| between(from, to)),
-        });
+        self.metrics.count_request(
+            &ctx.edition.locations,
+            &Ended {
+                location: ctx.location.map(|LocationId(index)| index),
+                outcome: outcome(ctx.refusal.as_ref(), error.is_some(), ctx.forwarded),
+                status: status(session),
+                refusal: refusal_code(error, ctx).map(|code| (ctx.step.name(), code)),
+                whole,
+                gateway: ctx.handed_over.map_or(whole, |at| between(ctx.started, at)),
+                upstream: ctx.handed_over.zip(ctx.responded).map(|(from, (to, _))| between(from, to)),
+            },
+        );
     }
 
     fn tell(
-        &self,
         log: Option<&RequestLog>,
         spans: Option<&Arc<Spans>>,
         session: &Session,
@@ -103,7 +106,7 @@ impl Proxy {
             latency: ctx.started.elapsed(),
             location: ctx
                 .location
-                .and_then(|id| self.gate.location(id))
+                .and_then(|id| ctx.edition.gate.location(id))
                 .map(|location| location.name.as_str()),
             identity: own.or(ctx.audit.as_ref().and_then(Audit::who)),
             step: ctx.step.name(),
@@ -115,18 +118,18 @@ impl Proxy {
             log.write(&line);
         }
         if let (Some(spans), Some(trace)) = (spans, &ctx.trace) {
-            let forwarding = self.forwarding(ctx);
+            let forwarding = forwarding(ctx);
             spans.record(&Recorded { line: &line, id: ctx.id, trace, https: ctx.https, forwarding });
         }
     }
+}
 
-    /// The way to the upstream, of a request that went there.
-    fn forwarding(&self, ctx: &Context) -> Option<Forwarding<'_>> {
-        let location = self.gate.location(ctx.location?)?;
-        let host = self.config.upstreams.get(location.upstream)?.url.host_str()?;
-        let after = ctx.handed_over?.saturating_duration_since(ctx.started);
-        Some(Forwarding { host, after, status: ctx.responded.map(|(_, status)| status) })
-    }
+/// The way to the upstream, of a request that went there.
+fn forwarding(ctx: &Context) -> Option<Forwarding<'_>> {
+    let location = ctx.edition.gate.location(ctx.location?)?;
+    let host = ctx.edition.config.upstreams.get(location.upstream)?.url.host_str()?;
+    let after = ctx.handed_over?.saturating_duration_since(ctx.started);
+    Some(Forwarding { host, after, status: ctx.responded.map(|(_, status)| status) })
 }
 
 /// What the caller brought about is refused; what we, Google or the upstream did not manage has failed.

@@ -12,6 +12,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 
+use super::cors::keep_preflight;
 use super::{Context, Proxy};
 use crate::config::Location;
 use crate::cookies;
@@ -61,22 +62,24 @@ const USER_ID: HeaderName = HeaderName::from_static("x-goog-authenticated-user-i
 impl Proxy {
     /// Removes what is not the caller's to say, then adds what the gateway says.
     pub(super) fn prepare_request(
-        &self,
         session: &Session,
         request: &mut RequestHeader,
         ctx: &Context,
     ) -> Result<()> {
-        let (permit, location, upstream) = self.target(ctx)?;
+        let (permit, location, upstream) = ctx.target()?;
         // As plain parts, because Pingora's type keeps a second map with the spelling of the names, which would have
         // to follow each change. Names go out in lower case, as in HTTP/2.
         let mut parts = take_parts(request);
         strip(&mut parts.headers, &upstream.token_header, !location.methods.is_empty());
+        if permit.is_preflight() {
+            keep_preflight(&mut parts.headers);
+        }
         if permit.consumed_authorization() {
             parts.headers.remove(AUTHORIZATION);
         }
-        strip_own_cookies(&mut parts.headers, &self.cookies);
+        strip_own_cookies(&mut parts.headers, &ctx.edition.cookies);
         parts.headers.reserve(ADDED);
-        parts.headers.insert(HOST, self.peers.authority(location)?);
+        parts.headers.insert(HOST, ctx.edition.peers.authority(location)?);
         add_forwarding(session, &mut parts.headers, ctx)?;
         if let Some(identity) = permit.identity() {
             parts.headers.insert(USER_EMAIL, identity.email_header.clone());

@@ -4,14 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::future::join_all;
 use http::Uri;
 use pingora::http::ResponseHeader;
 use pingora::protocols::ALPN;
 use pingora::protocols::l4::socket::SocketAddr;
-use pingora::server::ShutdownWatch;
-use pingora::services::background::BackgroundService;
 use pingora::{Error, ErrorType, Result};
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::{HealthCheck as _, HttpHealthCheck};
@@ -20,7 +17,7 @@ use super::address::Target;
 use super::peer::Peer;
 use crate::config::{HealthCheck, Protocol, Timeouts};
 
-/// All health checks. They end with the server.
+/// All health checks of a configuration.
 pub struct HealthChecks(Vec<Arc<Peer>>);
 
 impl HealthChecks {
@@ -31,14 +28,10 @@ impl HealthChecks {
     }
 }
 
-#[async_trait]
-impl BackgroundService for HealthChecks {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        tokio::select! {
-            _ = join_all(self.0.iter().map(|peer| look_after(peer))) => {}
-            // Either way it is over: the sender lives as long as the server.
-            _ = shutdown.wait_for(|stop| *stop) => {}
-        }
+impl HealthChecks {
+    /// Asks until the future is dropped.
+    pub async fn run(&self) {
+        join_all(self.0.iter().map(|peer| look_after(peer))).await;
     }
 }
 
@@ -49,7 +42,7 @@ async fn look_after(peer: &Peer) {
         Ok(probe) => probe,
         Err(error) => return log::error!("upstream {} is not checked: {error}", peer.name),
     };
-    let mut conditions: Vec<_> = peer.balancer.targets.iter().map(|_| Condition::default()).collect();
+    let mut conditions: Vec<_> = peer.balancer.targets.iter().map(|target| Condition::of(target)).collect();
     loop {
         let asked = peer.balancer.targets.iter().zip(&mut conditions).map(|(target, condition)| {
             let probe = &probe;
@@ -122,13 +115,12 @@ struct Condition {
     against: u32,
 }
 
-impl Default for Condition {
-    fn default() -> Self {
-        Self { healthy: true, against: 0 }
-    }
-}
-
 impl Condition {
+    /// What was last known, by checks before a reload too.
+    fn of(target: &Target) -> Self {
+        Self { healthy: target.healthy(), against: 0 }
+    }
+
     /// Takes one more answer; whether that changes the condition.
     fn observe(&mut self, good: bool, settings: &HealthCheck) -> bool {
         if good == self.healthy {
@@ -159,7 +151,7 @@ mod tests {
             unhealthy: 3,
             expect: 200,
         };
-        let mut condition = Condition::default();
+        let mut condition = Condition { healthy: true, against: 0 };
         let answers = [false, false, true, false, false, false, false, true, false, true, true, true];
         let changes: Vec<bool> = answers.into_iter().map(|good| condition.observe(good, &settings)).collect();
         let changed: Vec<usize> = (0..changes.len()).filter(|index| changes[*index]).collect();

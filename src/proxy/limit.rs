@@ -68,12 +68,9 @@ impl Limit {
 impl Proxy {
     /// Takes a place among the requests under way at the upstream, where there is a bound. An error when the caller
     /// has gone meanwhile.
-    pub(super) async fn take_place(
-        &self,
-        session: &mut Session,
-        ctx: &mut Context,
-    ) -> Result<Result<(), Refusal>> {
-        let Some(limit) = self.peers.limit(self.target(ctx)?.1) else { return Ok(Ok(())) };
+    pub(super) async fn take_place(session: &mut Session, ctx: &mut Context) -> Result<Result<(), Refusal>> {
+        let edition = Arc::clone(&ctx.edition);
+        let Some(limit) = edition.peers.limit(ctx.target()?.1) else { return Ok(Ok(())) };
         let place = if let Some(place) = limit.at_once() {
             Ok(place)
         } else {

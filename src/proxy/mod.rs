@@ -2,8 +2,11 @@
 
 mod address;
 mod balance;
+mod buffers;
 mod connections;
+mod cors;
 mod downstream;
+mod edition;
 mod failure;
 mod framing;
 mod headers;
@@ -18,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderValue;
@@ -28,44 +32,40 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::config::{Config, Location, Upstream};
+use crate::config::{Location, Upstream};
+use crate::gate::Step;
 use crate::gate::access::Permit;
 use crate::gate::location::LocationId;
 use crate::gate::refusal::Refusal;
-use crate::gate::{Gate, Step};
 use crate::identity::{Identity, VerifyError};
-use crate::login::CookieNames;
-use crate::mint::{Mint, is_front_door_refusal};
+use crate::mint::is_front_door_refusal;
 use crate::telemetry::Audit;
-use crate::telemetry::logger::RequestLog;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::spans::Spans;
 use crate::time::UnixTime;
 use crate::trace::{HexId, Ids, Trace};
 
 pub use self::connections::Connections;
+pub use self::edition::{Edition, Parts};
 pub use self::health::HealthChecks;
 
 use self::balance::Attempts;
+use self::buffers::Buffers;
+use self::connections::Busy;
 use self::limit::Place;
-use self::peer::Peers;
 
 /// The gateway as a Pingora proxy.
 pub struct Proxy {
-    config: Arc<Config>,
-    gate: Gate,
-    mint: Arc<Mint>,
-    cookies: CookieNames,
-    peers: Peers,
+    current: Arc<ArcSwap<Edition>>,
+    buffers: Buffers,
     metrics: Arc<Metrics>,
-    request_log: Option<RequestLog>,
-    spans: Option<Arc<Spans>>,
     ids: Ids,
     in_flight: Arc<AtomicUsize>,
 }
 
 /// What is known of a request while it is under way.
 pub struct Context {
+    /// What it goes by to its end.
+    edition: Arc<Edition>,
     id: HexId,
     id_header: HeaderValue,
     trace: Option<Trace>,
@@ -89,12 +89,14 @@ pub struct Context {
     attempts: Attempts,
     place: Option<Place>,
     _in_flight: InFlight,
+    _busy: Option<Busy>,
 }
 
 impl Context {
     fn new(proxy: &Proxy) -> Self {
         let id = proxy.ids.next();
         Self {
+            edition: proxy.current.load_full(),
             id,
             id_header: id.header(),
             trace: None,
@@ -116,7 +118,19 @@ impl Context {
             attempts: Attempts::default(),
             place: None,
             _in_flight: InFlight::new(&proxy.in_flight),
+            _busy: Busy::now(),
         }
+    }
+}
+
+impl Context {
+    /// The location and the upstream for which a permit was given.
+    fn target(&self) -> Result<(&Permit, &Location, &Upstream)> {
+        let found = self.permit.as_ref().and_then(|permit| {
+            let location = self.edition.gate.location(permit.location())?;
+            Some((permit, location, self.edition.config.upstreams.get(location.upstream)?))
+        });
+        found.ok_or_else(|| Error::explain(ErrorType::InternalError, "BUG: forwarding without a permit"))
     }
 }
 
@@ -137,48 +151,15 @@ impl Drop for InFlight {
 }
 
 impl Proxy {
-    /// Puts the parts together. `request_log` is absent in benchmarks, `spans` where traces go nowhere.
-    pub fn new(
-        config: Arc<Config>,
-        gate: Gate,
-        mint: Arc<Mint>,
-        metrics: Arc<Metrics>,
-        request_log: Option<RequestLog>,
-        spans: Option<Arc<Spans>>,
-    ) -> Self {
-        let peers = Peers::new(&config.upstreams);
-        let cookies = CookieNames::of(&config.login.cookie);
-        Self {
-            config,
-            gate,
-            mint,
-            cookies,
-            peers,
-            metrics,
-            request_log,
-            spans,
-            ids: Ids::default(),
-            in_flight: Arc::default(),
-        }
+    /// A proxy that begins each request with the edition that is current then.
+    pub fn new(current: Arc<ArcSwap<Edition>>, metrics: Arc<Metrics>) -> Self {
+        let buffers = Buffers::new(current.load().config.limits.buffered);
+        Self { current, buffers, metrics, ids: Ids::default(), in_flight: Arc::default() }
     }
 
     /// Requests under way; zero means that the process can end.
     pub fn in_flight(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.in_flight)
-    }
-
-    /// The checks of upstreams, if the configuration wants any.
-    pub fn health_checks(&self) -> Option<HealthChecks> {
-        self.peers.health_checks()
-    }
-
-    /// The location and the upstream for which a permit was given.
-    fn target<'a>(&'a self, ctx: &'a Context) -> Result<(&'a Permit, &'a Location, &'a Upstream)> {
-        let found = ctx.permit.as_ref().and_then(|permit| {
-            let location = self.gate.location(permit.location())?;
-            Some((permit, location, self.config.upstreams.get(location.upstream)?))
-        });
-        found.ok_or_else(|| Error::explain(ErrorType::InternalError, "BUG: forwarding without a permit"))
     }
 
     /// Ends a request that is being forwarded. `fail_to_proxy` writes the answer.
@@ -199,22 +180,22 @@ impl Proxy {
     }
 
     /// Step *mint*: the token for the upstream, or nothing where it wants none.
-    async fn mint(&self, ctx: &Context) -> Result<Option<HeaderValue>, Refusal> {
-        let (_, _, upstream) = self.target(ctx).map_err(|error| Refusal::Internal(error.to_string()))?;
+    async fn mint(ctx: &Context) -> Result<Option<HeaderValue>, Refusal> {
+        let (_, _, upstream) = ctx.target().map_err(|error| Refusal::Internal(error.to_string()))?;
         let Some(audience) = &upstream.audience else { return Ok(None) };
-        let token = self.mint.token(audience, ctx.now).await;
+        let token = ctx.edition.mint.token(audience, ctx.now).await;
         token.map(Some).map_err(|error| Refusal::MintUnavailable(error.to_string()))
     }
 
     /// An answer that means that our own token was refused is not the caller's business, and one that readers
     /// understand differently is nobody's.
-    fn check_response(&self, response: &ResponseHeader, upgrade: bool, ctx: &mut Context) -> Result<()> {
+    fn check_response(response: &ResponseHeader, upgrade: bool, ctx: &mut Context) -> Result<()> {
         if let Some(why) = framing::unsound(response, upgrade) {
             return Self::fail(ctx, Refusal::UpstreamInvalid(why.to_owned()));
         }
         if ctx.token.is_some() && is_front_door_refusal(response.status, &response.headers) {
-            if let Some(audience) = &self.target(ctx)?.2.audience {
-                self.mint.discard(audience, ctx.now);
+            if let Some(audience) = &ctx.target()?.2.audience {
+                ctx.edition.mint.discard(audience, ctx.now);
             }
             return Self::fail(ctx, Refusal::UpstreamRefusedToken);
         }
@@ -241,10 +222,10 @@ impl ProxyHttp for Proxy {
     /// Step *mint*, and a place among the requests under way.
     async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         ctx.step = Step::Mint;
-        let mut ready = self.mint(ctx).await.map(|token| ctx.token = token);
+        let mut ready = Self::mint(ctx).await.map(|token| ctx.token = token);
         if ready.is_ok() {
             ctx.step = Step::Forward;
-            ready = self.take_place(session, ctx).await?;
+            ready = Self::take_place(session, ctx).await?;
         }
         if let Err(refusal) = ready {
             Box::pin(self.refuse(session, ctx, refusal)).await?;
@@ -259,8 +240,8 @@ impl ProxyHttp for Proxy {
         // Another attempt sends the body from its beginning.
         ctx.body_received = 0;
         let mut attempts = std::mem::take(&mut ctx.attempts);
-        let (_, location, _) = self.target(ctx)?;
-        let peer = self.peers.peer(location, session.is_upgrade_req(), &mut attempts).await;
+        let (_, location, _) = ctx.target()?;
+        let peer = ctx.edition.peers.peer(location, session.is_upgrade_req(), &mut attempts).await;
         ctx.attempts = attempts;
         peer.or_else(|why| Self::fail(ctx, Refusal::UpstreamUnreachable(why)))
     }
@@ -279,7 +260,7 @@ impl ProxyHttp for Proxy {
             ctx.attempts.reached();
         }
         if let Some(LocationId(location)) = ctx.location {
-            self.metrics.count_upstream_connection(location, reused);
+            self.metrics.count_upstream_connection(&ctx.edition.locations, location, reused);
         }
         Ok(())
     }
@@ -292,7 +273,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<()> {
         ctx.forwarded = true;
-        self.prepare_request(session, upstream_request, ctx)
+        Self::prepare_request(session, upstream_request, ctx)
     }
 
     /// Bodies above the location's limit end the request.
@@ -306,7 +287,7 @@ impl ProxyHttp for Proxy {
         if session.was_upgraded() {
             return Self::check_life(ctx);
         }
-        let Some(limit) = self.target(ctx)?.1.max_body else { return Ok(()) };
+        let Some(limit) = ctx.target()?.1.max_body else { return Ok(()) };
         ctx.body_received += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if ctx.body_received > limit { Self::fail(ctx, Refusal::BodyTooLarge(limit)) } else { Ok(()) }
     }
@@ -321,18 +302,19 @@ impl ProxyHttp for Proxy {
         // On a kept connection, only an answer shows that the address is well.
         ctx.attempts.reached();
         ctx.responded.get_or_insert_with(|| (Instant::now(), response.status.as_u16()));
-        self.check_response(response, session.is_upgrade_req(), ctx)
+        Self::check_response(response, session.is_upgrade_req(), ctx)
     }
 
     /// Step *respond*.
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
         ctx.step = Step::Respond;
-        headers::prepare_response(response, &self.cookies, &ctx.id_header)
+        Self::permit_pages(session, response, ctx)?;
+        headers::prepare_response(response, &ctx.edition.cookies, &ctx.id_header)
     }
 
     /// What the upstream sends over an upgraded connection.
@@ -357,8 +339,9 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let location = ctx.location.and_then(|id| self.gate.location(id));
-        let again = location.is_some_and(|at| self.peers.failed(at, &mut ctx.attempts, &error));
+        let Context { edition, attempts, location, .. } = ctx;
+        let location = location.and_then(|id| edition.gate.location(id));
+        let again = location.is_some_and(|at| edition.peers.failed(at, attempts, &error));
         error.set_retry(again);
         error
     }

@@ -24,7 +24,11 @@ use crate::config::{HealthCheck, Location, Protocol, Timeouts, Upstream};
 const H2_STREAMS: usize = 100;
 
 /// All upstreams, in the order of the configuration.
-pub(super) struct Peers(Vec<Arc<Peer>>);
+pub(super) struct Peers {
+    list: Vec<Arc<Peer>>,
+    /// The next number of a group of connections; none is given twice while the process runs.
+    next_group: u64,
+}
 
 /// An upstream.
 pub(super) struct Peer {
@@ -43,16 +47,32 @@ pub(super) struct Peer {
     /// Keeps its connections to itself: that an authority of one upstream has certified a connection means nothing to
     /// another, and Pingora's pool does not look at authorities.
     group: u64,
+    /// What it was made from.
+    upstream: Upstream,
 }
 
 impl Peers {
-    pub(super) fn new(upstreams: &[Upstream]) -> Self {
-        let peers = (0..).zip(upstreams).map(|(group, upstream)| Arc::new(Peer::new(upstream, group)));
-        Self(peers.collect())
+    /// Those of these upstreams. One that is as it was in `before` stays what it is, and one that is still reached in the
+    /// same way keeps at least its connections.
+    pub(super) fn new(upstreams: &[Upstream], before: Option<&Self>) -> Self {
+        let known = before.map(|before| before.list.as_slice()).unwrap_or_default();
+        let mut next_group = before.map_or(0, |before| before.next_group);
+        let mut list = Vec::new();
+        for upstream in upstreams {
+            if let Some(same) = known.iter().find(|peer| is_same(&peer.upstream, upstream)) {
+                list.push(Arc::clone(same));
+                continue;
+            }
+            let alike = known.iter().find(|peer| is_reached_alike(&peer.upstream, upstream));
+            let group = alike.map_or(next_group, |peer| peer.group);
+            next_group = next_group.max(group + 1);
+            list.push(Arc::new(Peer::new(upstream, group)));
+        }
+        Self { list, next_group }
     }
 
     fn of(&self, location: &Location) -> Result<&Arc<Peer>, &'static str> {
-        self.0.get(location.upstream).ok_or("BUG: no such upstream")
+        self.list.get(location.upstream).ok_or("BUG: no such upstream")
     }
 
     /// The peer for a request's next attempt.
@@ -84,7 +104,7 @@ impl Peers {
     }
 
     pub(super) fn health_checks(&self) -> Option<HealthChecks> {
-        HealthChecks::of(&self.0)
+        HealthChecks::of(&self.list)
     }
 }
 
@@ -110,6 +130,7 @@ impl Peer {
             ca: (!ca.is_empty()).then_some(ca),
             certificate: client,
             group,
+            upstream: upstream.clone(),
         }
     }
 
@@ -142,6 +163,34 @@ impl Peer {
         }
         peer
     }
+}
+
+/// Whether two upstreams are the same as far as a peer is concerned. All is named, so that what is new is decided on.
+fn is_same(one: &Upstream, other: &Upstream) -> bool {
+    let Upstream {
+        name: _,
+        url: _,
+        tls: _,
+        audience: _,
+        token_header: _,
+        timeouts: _,
+        protocol,
+        addresses,
+        balance,
+        health_check,
+        limit,
+    } = one;
+    is_reached_alike(one, other)
+        && *protocol == other.protocol
+        && *addresses == other.addresses
+        && *balance == other.balance
+        && *health_check == other.health_check
+        && *limit == other.limit
+}
+
+/// Whether a connection for one may be used for the other. Pingora itself looks at the address and the name in TLS.
+fn is_reached_alike(one: &Upstream, other: &Upstream) -> bool {
+    one.name == other.name && one.url == other.url && one.tls == other.tls
 }
 
 /// A certificate as Pingora keeps it. The configuration has parsed it with the same parser, which does not return here
@@ -217,6 +266,31 @@ mod tests {
         hashes.sort_unstable();
         hashes.dedup();
         assert_eq!(hashes.len(), 4);
+    }
+
+    fn upstreams(text: &str) -> Vec<Upstream> {
+        let names = ["a", "b"].into_iter().filter(|name| text.contains(&format!("{name}: ")));
+        let locations: Vec<_> =
+            names.map(|name| format!("{{ path: /{name}, access: public, upstream: {name} }}")).collect();
+        let text = format!("version: 1\nupstreams: {{ {text} }}\nlocations: [{}]", locations.join(", "));
+        crate::config::parse(&text, "test.yaml", &Environment::empty()).unwrap().upstreams
+    }
+
+    #[test]
+    fn what_is_the_same_after_a_reload_stays_and_no_group_is_given_twice() {
+        let (one, two) = ("a: { url: 'https://a.example' }", "b: { url: 'https://b.example' }");
+        let first = Peers::new(&upstreams(&format!("{one}, {two}")), None);
+        let groups = |peers: &Peers| peers.list.iter().map(|peer| peer.group).collect::<Vec<_>>();
+        assert_eq!(groups(&first), [0, 1]);
+        let second = Peers::new(&upstreams(two), Some(&first));
+        assert!(Arc::ptr_eq(&second.list[0], &first.list[1]));
+        // Gone and come back, it may mean another host behind the same name.
+        let third = Peers::new(&upstreams(&format!("{one}, {two}")), Some(&second));
+        assert_eq!(groups(&third), [2, 1]);
+        let more = "a: { url: 'https://a.example', max_in_flight: 3 }, b: { url: 'https://b.example:444' }";
+        let fourth = Peers::new(&upstreams(more), Some(&third));
+        assert!(!Arc::ptr_eq(&fourth.list[0], &third.list[0]));
+        assert_eq!(groups(&fourth), [2, 3]);
     }
 
     #[test]

@@ -53,6 +53,25 @@ impl Slot {
         &self.reference.name
     }
 
+    /// Whether it holds what a reference means.
+    pub(super) fn serves(&self, reference: &SecretRef, manager: &Arc<SecretManager>) -> bool {
+        let ours = match reference.source {
+            SecretSource::SecretManager(_) => Arc::ptr_eq(&self.manager, manager),
+            SecretSource::File(_) | SecretSource::Environment { .. } => true,
+        };
+        ours && self.reference.is_same(reference)
+    }
+
+    /// Reads a file anew, whose reading costs nothing. Where that fails, the present value stays.
+    pub(super) async fn freshen(&self, now: UnixTime) {
+        if matches!(self.reference.source, SecretSource::File(_)) {
+            let mut reads = self.reads.lock().await;
+            if let Err(why) = self.read(&mut reads, now, TIMEOUT).await {
+                self.warn(&mut reads, &why, now);
+            }
+        }
+    }
+
     pub(super) fn current(&self) -> Option<Arc<Secret>> {
         self.current.load().as_deref().map(|held| Arc::clone(&held.value))
     }

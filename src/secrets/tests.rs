@@ -35,7 +35,7 @@ impl World {
             refresh: Duration::from_secs(300),
         };
         let references: Vec<_> = sources.iter().enumerate().map(reference).collect();
-        Secrets::load(&references, &self.manager, self.now).await
+        Secrets::load(&references, &self.manager, None, self.now).await
     }
 
     async fn one(&self, version: &str) -> Secrets {

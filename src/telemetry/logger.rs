@@ -78,18 +78,28 @@ pub fn install(format: LogFormat, level: LevelFilter, requests: LogRequests) -> 
         LogFormat::Json => true,
     };
     let lines = Lines::to_stderr(if json { json_notice } else { text_notice })?;
+    let informs_of_handshakes = level >= LevelFilter::Debug;
     let mut builder = env_logger::Builder::new();
     builder
         .filter_level(level.min(LevelFilter::Warn))
         .filter_module("portcullis", level)
         .target(env_logger::Target::Pipe(Box::new(lines.clone())))
         .format(move |out, record| {
+            if !informs_of_handshakes && is_handshake(record) {
+                return Ok(());
+            }
             let line = if json { json_record(record) } else { text_record(record) };
             out.write_all(line.as_bytes())
         });
     builder.try_init().map_err(io::Error::other)?;
     let informs = level >= LevelFilter::Info;
     Ok(RequestLog { lines, json, requests, informs, project: Arc::default() })
+}
+
+/// Whether Pingora says that a caller's TLS handshake failed, which whoever scans ports brings about at will.
+fn is_handshake(record: &Record<'_>) -> bool {
+    record.target() == "pingora_core::services::listening"
+        && record.args().to_string().starts_with("Downstream handshake")
 }
 
 impl RequestLog {
@@ -107,6 +117,12 @@ impl RequestLog {
             LogRequests::None => false,
         };
         wanted || (audited && self.informs)
+    }
+
+    /// The same log with other requests in it.
+    #[must_use]
+    pub fn with(&self, requests: LogRequests) -> Self {
+        Self { requests, ..self.clone() }
     }
 
     /// How many lines were dropped since the start, because their reader was too slow.

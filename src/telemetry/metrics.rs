@@ -129,7 +129,7 @@ pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     refusals: IntCounterVec,
-    locations: Vec<AtLocation>,
+    per_location: PerLocation,
     elsewhere: AtLocation,
     calls: [[IntCounter; CallOutcome::ALL.len()]; Service::ALL.len()],
     call_seconds: [Histogram; Service::ALL.len()],
@@ -138,6 +138,10 @@ pub struct Metrics {
     connections: IntGauge,
     sources: Mutex<Vec<Box<dyn Source>>>,
 }
+
+/// What is counted at the locations of one configuration, in its order.
+#[derive(Default)]
+pub struct Locations(Vec<AtLocation>);
 
 /// What is counted at one location.
 struct AtLocation {
@@ -160,9 +164,8 @@ struct PerLocation {
 }
 
 impl Default for Metrics {
-    /// Without any locations.
     fn default() -> Self {
-        Self::new([])
+        Self::new()
     }
 }
 
@@ -173,9 +176,8 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Metrics for the locations of these names, in the order of the configuration. Those of one name are counted
-    /// together.
-    pub fn new<'a>(locations: impl IntoIterator<Item = &'a str>) -> Self {
+    /// All metrics at zero, those of locations aside.
+    pub fn new() -> Self {
         let make = Maker(Registry::new());
         let per = PerLocation {
             whole: make.histograms(
@@ -211,12 +213,11 @@ impl Metrics {
         );
         // So that the counter is there from the start.
         let _ = refusals.with_label_values(&[NO_LOCATION, "route", "no_location"]);
-        let at = |name| AtLocation::new(name, &per, &requests);
         let (calls, call_seconds) = make.calls();
         make.build_info();
         Self {
-            locations: locations.into_iter().map(at).collect(),
-            elsewhere: at(NO_LOCATION),
+            elsewhere: AtLocation::new(NO_LOCATION, &per, &requests),
+            per_location: per,
             requests,
             refusals,
             calls,
@@ -229,9 +230,16 @@ impl Metrics {
         }
     }
 
+    /// Counters for the locations of these names, in the order of the configuration. Those of one name are counted
+    /// together, and go on from where those of an earlier configuration are.
+    pub fn locations<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Locations {
+        let at = |name| AtLocation::new(name, &self.per_location, &self.requests);
+        Locations(names.into_iter().map(at).collect())
+    }
+
     /// Counts a request that has ended.
-    pub fn count_request(&self, ended: &Ended) {
-        let at = ended.location.and_then(|index| self.locations.get(index)).unwrap_or(&self.elsewhere);
+    pub fn count_request(&self, locations: &Locations, ended: &Ended) {
+        let at = ended.location.and_then(|index| locations.0.get(index)).unwrap_or(&self.elsewhere);
         at.count(ended.outcome, ended.status, &self.requests);
         at.whole.observe(ended.whole.as_secs_f64());
         at.gateway.observe(ended.gateway.as_secs_f64());
@@ -244,8 +252,8 @@ impl Metrics {
     }
 
     /// Counts a connection that a location's request is forwarded on.
-    pub fn count_upstream_connection(&self, location: usize, reused: bool) {
-        let at = self.locations.get(location).unwrap_or(&self.elsewhere);
+    pub fn count_upstream_connection(&self, locations: &Locations, location: usize, reused: bool) {
+        let at = locations.0.get(location).unwrap_or(&self.elsewhere);
         if let Some(counter) = at.connections.get(usize::from(reused)) {
             counter.inc();
         }

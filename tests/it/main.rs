@@ -13,6 +13,7 @@ mod faults;
 mod harness;
 mod hooks;
 mod life;
+mod limits;
 mod protocols;
 mod security;
 mod tokens;

@@ -49,6 +49,27 @@ pub(super) fn public_url(text: &str) -> Result<Origin, Fault> {
     Ok(Origin(url.origin().ascii_serialization().into()))
 }
 
+/// The origin of pages that may call from a browser, as the browser writes it.
+pub(super) fn page_origin(text: &str) -> Result<Origin, Fault> {
+    let fault = |what: &str| Fault::new(format!("{} {what}", shown(text)));
+    if text == "null" {
+        return Err(fault("is the origin of files and sandboxed frames, which anybody can make"));
+    }
+    if text.contains('*') {
+        return Err(
+            fault("has a wildcard").help("list each origin; one wildcard admits every forgotten subdomain")
+        );
+    }
+    let url = web_url(text)?;
+    bare(&url, text, "pages of an origin are not told apart")?;
+    if url.scheme() == "http" && !is_loopback(&url) {
+        return Err(fault("is not https").help(
+            "anybody on the way can put pages under it; `http` is only for localhost, 127.0.0.1 and [::1]",
+        ));
+    }
+    Ok(Origin(url.origin().ascii_serialization().into()))
+}
+
 /// An endpoint of Google.
 pub(super) fn endpoint(text: &str) -> Result<Url, Fault> {
     let url = endpoint_url(text)?;

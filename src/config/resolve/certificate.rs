@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -16,8 +17,8 @@ use x509_parser::prelude::FromDer as _;
 
 use super::Resolver;
 use crate::config::mirror;
-use crate::config::problem::{Fault, Spanned, shown};
-use crate::config::{ClientCertificate, UpstreamTls};
+use crate::config::problem::{Fault, Place, Problems, Spanned, shown};
+use crate::config::{ClientCertificate, Environment, ListenerTls, UpstreamTls};
 
 /// Largest file in bytes; the bundle of all public authorities is a quarter of it.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -34,21 +35,45 @@ impl Resolver<'_> {
             self.refuse(place, fault.help("write `https` there, or leave `tls` out"));
         }
         let ca = self.pem(file.ca.as_ref(), authorities);
-        let chain = self.pem(file.certificate.as_ref(), certificates);
-        let key = self.pem(file.key.as_ref(), private_key);
+        let client = self.identity(file.certificate.as_ref(), file.key.as_ref());
         let halves = [("certificate", &file.certificate), ("key", &file.key)];
         if halves.iter().filter(|(_, entry)| entry.is_some()).count() == 1 {
             for (name, _) in halves.iter().filter(|(_, entry)| entry.is_none()) {
                 self.missing(place, name, "a certificate is shown together with its key");
             }
         }
-        let client = chain.zip(key).and_then(|(chain, key)| {
-            let entry = file.key.as_ref()?;
-            pair(&chain, &key).map_err(|fault| self.refuse(&entry.place, fault)).ok()?;
-            Some(ClientCertificate { chain, key: Arc::new(key) })
-        });
         let server_name = self.value(file.server_name.as_ref(), server_name);
         UpstreamTls { ca: ca.unwrap_or_default(), client, server_name }
+    }
+
+    pub(super) fn listener_tls(
+        &mut self,
+        section: Option<&Spanned<mirror::ListenerTls>>,
+    ) -> Option<ListenerTls> {
+        let Spanned { value: file, place } = section?;
+        for (name, entry) in [("certificate", &file.certificate), ("key", &file.key)] {
+            if entry.is_none() {
+                self.missing(place, name, "name a file in PEM");
+            }
+        }
+        let identity = self.identity(file.certificate.as_ref(), file.key.as_ref())?;
+        let path = |entry: &Option<Spanned<String>>| Some(self.folder.join(&entry.as_ref()?.value));
+        Some(ListenerTls { identity, files: [path(&file.certificate)?, path(&file.key)?] })
+    }
+
+    /// A certificate with its key, from the files that two entries name.
+    fn identity(
+        &mut self,
+        certificate: Option<&Spanned<String>>,
+        key: Option<&Spanned<String>>,
+    ) -> Option<ClientCertificate> {
+        let (chain, own_key) = (self.pem(certificate, certificates), self.pem(key, private_key));
+        let (chain, own_key) = chain.zip(own_key)?;
+        if let (Err(fault), Some(key)) = (pair(&chain, &own_key), key) {
+            self.refuse(&key.place, fault);
+            return None;
+        }
+        Some(ClientCertificate { chain, key: Arc::new(own_key) })
     }
 
     /// Reads a file that an entry names.
@@ -58,6 +83,7 @@ impl Resolver<'_> {
         read: impl FnOnce(&[u8]) -> Result<T, Fault>,
     ) -> Option<T> {
         let folder = self.folder;
+        self.files.extend(entry.map(|entry| folder.join(&entry.value)));
         self.value(entry, |path| {
             let mut content = Vec::new();
             let opened = File::open(folder.join(path));
@@ -71,6 +97,21 @@ impl Resolver<'_> {
             read(&content)
         })
     }
+}
+
+/// Reads the certificate of a listener again, from its file and that of its key.
+pub fn read_certificate(files: &[PathBuf; 2]) -> Result<ClientCertificate, Problems> {
+    let environment = Environment::empty();
+    let mut resolver = Resolver {
+        environment: &environment,
+        folder: Path::new(""),
+        problems: Vec::new(),
+        files: Vec::new(),
+    };
+    let [certificate, key] =
+        files.each_ref().map(|path| Spanned { value: path.display().to_string(), place: Place::default() });
+    let identity = resolver.identity(Some(&certificate), Some(&key));
+    identity.ok_or_else(|| Problems::new("tls", resolver.problems))
 }
 
 /// All certificates of a file; at least one.

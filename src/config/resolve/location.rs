@@ -91,10 +91,12 @@ impl Resolver<'_> {
         let recorded = self.records(file, shared);
         let reads =
             recorded || file.adapt.is_some() || file.access.as_ref().is_some_and(|it| it.value == "webhook");
+        let cors = self.cors(file, &methods, reads);
         let adapt = self.adapter(file.adapt.as_ref());
         let key = path.as_ref().map(|(name, _)| format!("{}{name}", host.as_deref().unwrap_or_default()));
         let store = shared.named.wal.map(|wal| &wal.store);
         let message = self.message(file, key.unwrap_or_default(), store, reads);
+        let limits = self.location_limits(file.limits.as_ref(), access.as_ref());
         let (name, path) = path?;
         let (access, upstream) = (access?, upstream?);
         Some(Location {
@@ -105,9 +107,11 @@ impl Resolver<'_> {
             access,
             rewrite,
             upstream,
+            cors,
             timeouts,
             max_body,
             allow_encoded,
+            limits,
             adapt,
             message,
         })

@@ -56,7 +56,11 @@ impl Resolver<'_> {
             Adapt::Inline(program) => {
                 Ok(AdapterSource { name: program.place.key.clone(), text: program.value.clone() })
             }
-            Adapt::File(name) => read_program(&self.folder.join(name), name),
+            Adapt::File(name) => {
+                let path = self.folder.join(name);
+                self.files.push(path.clone());
+                read_program(&path, name)
+            }
         };
         source.map(Arc::new).map_err(|fault| self.refuse(place, fault)).ok()
     }

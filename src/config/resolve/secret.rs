@@ -46,7 +46,9 @@ impl Resolver<'_> {
                     self.refuse(&path.place, Fault::new("names no file"));
                     return None;
                 }
-                SecretSource::File(self.folder.join(Path::new(&path.value)))
+                let path = self.folder.join(Path::new(&path.value));
+                self.files.push(path.clone());
+                SecretSource::File(path)
             }
             (None, None, Some(variable)) => {
                 self.refuse_refresh(file, true, "the environment of a process never changes");

@@ -177,7 +177,7 @@ impl Resolver<'_> {
     }
 
     /// A whole number within bounds.
-    fn within<T: TryFrom<u64>>(
+    pub(super) fn within<T: TryFrom<u64>>(
         &mut self,
         entry: Option<&Spanned<u64>>,
         bounds: RangeInclusive<u64>,

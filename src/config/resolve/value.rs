@@ -5,11 +5,10 @@ use std::time::Duration;
 use http::Method;
 
 use crate::config::problem::{Fault, cut, did_you_mean, shown};
+use crate::config::{OWN_COOKIES, OwnCookies};
 
 /// Longest duration that is taken; more is a slip, and clocks overflow at some point.
 const LONGEST: Duration = Duration::from_hours(24);
-/// What the names of the other cookies of sign-in (`login::CookieNames`) begin with, behind any prefix.
-const OWN_COOKIES: [&str; 3] = ["portcullis-attempt", "portcullis-hint", "portcullis-last"];
 
 /// One of a few words.
 pub(super) fn choice<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&str) -> Result<T, Fault> {
@@ -169,7 +168,8 @@ pub(super) fn cookie_name(text: &str) -> Result<String, Fault> {
     let lower = text.to_ascii_lowercase();
     let bare =
         ["__host-", "__secure-"].iter().find_map(|prefix| lower.strip_prefix(prefix)).unwrap_or(&lower);
-    if OWN_COOKIES.iter().any(|own| bare.starts_with(own)) {
+    let OwnCookies { attempt, hint, last } = OWN_COOKIES;
+    if [attempt, hint, last].iter().any(|own| bare.starts_with(own)) {
         return Err(Fault::new(format!("{} is a name that sign-in uses itself", shown(text)))
             .help("choose another, such as `__Host-portcullis`"));
     }

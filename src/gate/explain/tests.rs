@@ -53,6 +53,17 @@ fn a_caller_who_passes_sees_what_the_upstream_gets() {
 }
 
 #[test]
+fn limits_are_told_where_they_count() {
+    let limited = CONFIG.replace("/public/, ", "/public/, limits: { total: 9/s burst 5 }, ")
+        + "limits: { per_identity: 600/m, per_address: 1200/m }";
+    let open = said_of(&limited, &Method::GET, "/public/x", None);
+    has(&open, &["limits        1200/m for one address, everywhere, 1200 at once; then 429 rate_limited\n"]);
+    has(&open, &["limits        9/s for everybody, here, 5 at once"]);
+    assert!(!open.contains("one account"), "{open}");
+    has(&said_of(&limited, &Method::GET, "/x", None), &["limits        600/m for one account, everywhere"]);
+}
+
+#[test]
 fn each_refusal_is_explained() {
     has(&said(&Method::GET, "/x", None), &["no credential", "401", "domains example.com"]);
     has(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Access, AllowEncoded, Timeouts};
+use crate::config::{Access, AllowEncoded, LocationLimits, Timeouts};
 use std::time::Duration;
 
 fn location(path: &str) -> Location {
@@ -17,8 +17,10 @@ fn location(path: &str) -> Location {
         rewrite: None,
         upstream: 0,
         timeouts: Timeouts { connect: second, read: second, write: second, idle: second },
+        cors: None,
         max_body: None,
         allow_encoded: AllowEncoded::default(),
+        limits: LocationLimits::default(),
         adapt: None,
         message: None,
     }

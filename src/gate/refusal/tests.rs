@@ -1,8 +1,24 @@
+use std::num::NonZeroU32;
+
 use super::*;
+use crate::config::{Rate, RateUnit};
+use crate::gate::rate::Whose;
 use http::header::CACHE_CONTROL;
 
 /// Status, code, gRPC status, `Retry-After` and challenge of a refusal.
 type Told = (Refusal, u16, &'static str, u8, Option<&'static str>, Option<&'static str>);
+
+fn exceeded() -> Exceeded {
+    let hundred = NonZeroU32::new(100).unwrap();
+    let rate = Rate { requests: hundred, unit: RateUnit::Minute, burst: hundred };
+    Exceeded { whose: Whose::Identity, rate, seconds: 17 }
+}
+
+#[test]
+fn whoever_asks_too_often_is_told_which_limit_it_was() {
+    let refusal = Refusal::RateLimited(exceeded());
+    assert_eq!(refusal.detail(), "At most 100/m requests are accepted for your account. Try again in 17 s.");
+}
 
 /// Every refusal, with what each kind of caller is told.
 fn table() -> Vec<Told> {
@@ -20,6 +36,8 @@ fn table() -> Vec<Told> {
         (Refusal::Unauthenticated, 401, "unauthenticated", 16, None, Some("Bearer")),
         (Refusal::InvalidCredential(VerifyError::Expired), 401, "invalid_credential", 16, None, invalid),
         (Refusal::Throttled, 429, "rate_limited", 8, Some("60"), None),
+        (Refusal::RateLimited(exceeded()), 429, "rate_limited", 8, Some("17"), None),
+        (Refusal::BuffersFull, 503, "buffers_full", 8, Some("1"), None),
         (Refusal::Forbidden { email: "ada@example.com".into() }, 403, "forbidden", 7, None, None),
         (Refusal::CrossOrigin, 403, "cross_origin", 7, None, None),
         (Refusal::ProviderUnavailable(text()), 503, "provider_unavailable", 14, Some("5"), None),
@@ -91,7 +109,7 @@ fn grpc_gets_its_own_status_in_a_reply_without_a_body() {
 #[test]
 fn connections_end_where_the_rest_of_the_request_is_not_read() {
     for (refusal, _, code, _, _, _) in table() {
-        let unread = matches!(code, "too_large" | "headers_too_large" | "request_timeout")
+        let unread = matches!(code, "too_large" | "headers_too_large" | "buffers_full" | "request_timeout")
             || matches!(refusal, Refusal::Malformed);
         assert_eq!(reply(&refusal, Form::Problem).close, unread, "{code}");
     }

@@ -19,12 +19,13 @@ fn has(text: &str, line: &str) {
 
 #[test]
 fn every_counter_is_rendered_under_its_own_name() {
-    let metrics = Metrics::new(["/app"]);
+    let metrics = Metrics::new();
+    let locations = metrics.locations(["/app"]);
     metrics.count_call(Service::Metadata, CallOutcome::Failed, Duration::from_millis(3));
     metrics.count_call(Service::Metadata, CallOutcome::Failed, Duration::from_millis(3));
     metrics.count_token(TokenLook::Coalesced);
     metrics.count_spans(SpanOutcome::Dropped, 3);
-    metrics.count_upstream_connection(0, true);
+    metrics.count_upstream_connection(&locations, 0, true);
     metrics.connections().inc();
     let text = metrics.render();
     has(&text, "portcullis_requests_total{location=\"/app\",outcome=\"forwarded\",status=\"2xx\"} 0");
@@ -39,13 +40,14 @@ fn every_counter_is_rendered_under_its_own_name() {
 
 #[test]
 fn a_request_is_counted_at_its_location() {
-    let metrics = Metrics::new(["/app", "/"]);
+    let metrics = Metrics::new();
+    let locations = metrics.locations(["/app", "/"]);
     let upstream = Some(Duration::from_millis(40));
-    metrics.count_request(&Ended { upstream, ..ended(Some(1), Outcome::Forwarded, 503) });
+    metrics.count_request(&locations, &Ended { upstream, ..ended(Some(1), Outcome::Forwarded, 503) });
     let refusal = Some(("authorize", "forbidden"));
-    metrics.count_request(&Ended { refusal, ..ended(Some(0), Outcome::Refused, 403) });
-    metrics.count_request(&ended(None, Outcome::Failed, 0));
-    metrics.count_request(&ended(Some(99), Outcome::Answered, 999));
+    metrics.count_request(&locations, &Ended { refusal, ..ended(Some(0), Outcome::Refused, 403) });
+    metrics.count_request(&locations, &ended(None, Outcome::Failed, 0));
+    metrics.count_request(&locations, &ended(Some(99), Outcome::Answered, 999));
     let text = metrics.render();
     for line in [
         "portcullis_requests_total{location=\"/\",outcome=\"forwarded\",status=\"5xx\"} 1",
@@ -85,9 +87,10 @@ fn what_others_keep_is_asked_for_each_time() {
 
 #[test]
 fn locations_of_one_name_are_counted_together() {
-    let metrics = Metrics::new(["/app", "/app"]);
-    metrics.count_request(&ended(Some(0), Outcome::Forwarded, 200));
-    metrics.count_request(&ended(Some(1), Outcome::Forwarded, 200));
+    let metrics = Metrics::new();
+    let locations = metrics.locations(["/app", "/app"]);
+    metrics.count_request(&locations, &ended(Some(0), Outcome::Forwarded, 200));
+    metrics.count_request(&locations, &ended(Some(1), Outcome::Forwarded, 200));
     let line = "portcullis_requests_total{location=\"/app\",outcome=\"forwarded\",status=\"2xx\"} 2";
     has(&metrics.render(), line);
 }

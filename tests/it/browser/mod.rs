@@ -5,6 +5,7 @@
 
 mod attacks;
 mod cookies;
+mod cors;
 mod pages;
 mod person;
 mod refusals;

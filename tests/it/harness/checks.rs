@@ -22,6 +22,16 @@ const FOR_PROGRAMS: &[&str] = &[
     "x-request-id",
 ];
 
+/// Headers of its answers where a location has `cors`.
+const FOR_PAGES_ELSEWHERE: &[&str] = &[
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "access-control-max-age",
+];
+
 /// Headers that its pages for people may carry as well.
 const FOR_PEOPLE: &[&str] = &[
     "content-language",
@@ -51,10 +61,16 @@ pub(crate) fn check(status: StatusCode, headers: &HeaderMap, body: &[u8]) {
         return;
     }
     let kind = headers.get("content-type").map_or_else(String::new, |value| show(value.as_bytes()));
+    let shared = headers.get("access-control-allow-origin");
+    if let Some(origin) = shared.filter(|origin| *origin != "*") {
+        let vary = headers.get("vary").map(|value| show(value.as_bytes())).unwrap_or_default();
+        assert!(vary.starts_with("Origin"), "a cache would give the answer for {origin:?} to others: {vary}");
+    }
     let grpc = kind.starts_with("application/grpc");
     let page = kind.starts_with("text/html") || status.is_redirection();
     for name in headers.keys() {
         let known = FOR_PROGRAMS.contains(&name.as_str())
+            || shared.is_some() && FOR_PAGES_ELSEWHERE.contains(&name.as_str())
             || page && FOR_PEOPLE.contains(&name.as_str())
             || grpc && FOR_GRPC.contains(&name.as_str())
             || name == "set-cookie";

@@ -47,6 +47,14 @@ impl Watch {
     }
 }
 
+/// The configuration with what it leaves out.
+fn complete(yaml: &str) -> String {
+    let has = |key: &str| yaml.lines().any(|line| line.starts_with(key));
+    let version = if has("version:") { "" } else { "version: 1\n" };
+    let listen = if has("listen:") { "" } else { "listen: 127.0.0.1:0\n" };
+    [version, listen, yaml].concat()
+}
+
 /// How a gateway is to be started.
 #[derive(Clone)]
 pub(crate) struct Setup {
@@ -60,16 +68,7 @@ impl Setup {
     /// the text does not set them.
     pub(crate) fn new(yaml: &str) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
-        let has = |key: &str| yaml.lines().any(|line| line.starts_with(key));
-        let mut text = String::new();
-        if !has("version:") {
-            text.push_str("version: 1\n");
-        }
-        if !has("listen:") {
-            text.push_str("listen: 127.0.0.1:0\n");
-        }
-        text.push_str(yaml);
-        std::fs::write(directory.path().join("portcullis.yaml"), text).unwrap();
+        std::fs::write(directory.path().join("portcullis.yaml"), complete(yaml)).unwrap();
         let arguments = ["run", "--config", "portcullis.yaml"].map(str::to_owned).into();
         Self { directory, environment: Vec::new(), arguments }
     }
@@ -181,6 +180,43 @@ impl Gateway {
     /// The origin for clients, such as `http://127.0.0.1:41234`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address())
+    }
+
+    /// Replaces its configuration in one step, as editors and deployments do. Whether it is read is another matter.
+    pub(crate) fn configure(&self, yaml: &str) {
+        self.write("portcullis.yaml", complete(yaml));
+    }
+
+    /// Replaces a file beside its configuration in one step.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.directory().join(name);
+        let new = path.with_extension("new");
+        std::fs::write(&new, content).unwrap();
+        std::fs::rename(new, path).unwrap();
+    }
+
+    /// Has it read its configuration again, and waits for what it says of that; whether that is good.
+    pub(crate) fn reload(&self) -> bool {
+        let count = |output: &str| {
+            let [good, bad] = ["configuration reloaded", "configuration is not reloaded"]
+                .map(|it| output.matches(it).count());
+            (good, bad)
+        };
+        let before = count(&self.output());
+        self.signal(Signal::SIGHUP);
+        let told = self.watch.until(PATIENCE, |state| count(&state.output) != before);
+        assert!(told, "the gateway says nothing of a reload, but:\n{}", self.output());
+        count(&self.output()).0 > before.0
+    }
+
+    /// Files and sockets that the process has open.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap().count()
+    }
+
+    /// Threads of the process.
+    pub(crate) fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.pid)).unwrap().count()
     }
 
     /// All that it has written so far, standard output and standard error together.

@@ -39,6 +39,7 @@ pub(crate) fn announced(line: &str) -> Option<SocketAddr> {
 pub(crate) fn configuration(standin: &StandIn, upstream: &Upstream, further_locations: &str) -> String {
     format!(
         "log: {{ format: text, level: debug, requests: all }}
+accept_risks: [public_token]
 {google}
 allow: {{ domains: [{DOMAIN}] }}
 upstreams:

@@ -128,6 +128,7 @@ impl Plan {
             "listen: 127.0.0.1:{port}
 public_url: http://localhost:{port}
 log: {{ format: text, level: debug, requests: all }}
+accept_risks: [public_token]
 google:
   client_id: {CLIENT}
   endpoints:

@@ -104,7 +104,7 @@ impl Plan {
         let url = self.upstream_url.clone().unwrap_or_else(|| upstream.url());
         let Self { log, allow, cache, further, locations, upstreams, hooks, .. } = self;
         format!(
-            "public_url: {PUBLIC_URL}\ntrusted_hops: 1\nlog: {log}\n{further}\
+            "public_url: {PUBLIC_URL}\ntrusted_hops: 1\naccept_risks: [public_token]\nlog: {log}\n{further}\
              google:\n  client_id: {CLIENT_ID}\n  accepted_clients: [{PARTNER}]\n  endpoints:\n{endpoints}\
              allow: {allow}\ncache: {cache}\nupstreams:\n  up: {{ url: \"{url}\"{} }}\n{upstreams}\
              locations:\n  - {{ path: /public/, access: public, upstream: up }}\n  - {{ path: /, access: google, upstream: up }}\n{locations}{hooks}",

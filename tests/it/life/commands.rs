@@ -29,7 +29,14 @@ fn explain(arguments: &[&str]) -> String {
 #[test]
 fn check_says_good_or_all_that_is_wrong() {
     let (code, output) = run(&["check", "--config", "portcullis.yaml"]);
-    assert_eq!((code, output.as_str()), (0, "portcullis.yaml: good (3 locations, 1 upstream)\n"));
+    let (good, risk) = (
+        "portcullis.yaml: good (3 locations, 1 upstream)\n",
+        "portcullis.yaml:9:31: locations[0].access: warning: ",
+    );
+    assert!(code == 0 && output.contains(good) && output.contains(risk), "{output}");
+    let (code, output) = run(&["check", "--config", "portcullis.yaml", "--strict"]);
+    assert!(code == 2 && !output.contains(good) && output.contains(risk), "{output}");
+    assert!(output.contains("1 warning, which --strict does not accept"), "{output}");
     let (code, output) = run(&["check", "--config", "none.yaml"]);
     assert_eq!(code, 2, "{output}");
     assert!(output.contains("none.yaml"), "{output}");

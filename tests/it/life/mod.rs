@@ -5,6 +5,8 @@ mod audit;
 mod commands;
 mod logs;
 mod metrics;
+mod reload;
 mod start;
 mod stop;
+mod tls;
 mod traces;

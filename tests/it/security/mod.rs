@@ -3,6 +3,7 @@
 //! Every row is named after the advisory that it repeats, or `own` for a variation of its class. What is
 //! refused must not have reached the service behind the gateway with a single byte.
 
+mod cors;
 mod dependencies;
 mod framing;
 mod headers;

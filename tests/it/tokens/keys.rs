@@ -4,9 +4,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use portcullis::config::{self, Environment};
-use portcullis::dev::google::{Endpoint, Fault, Options, StandIn};
+use portcullis::dev::google::{AccessTokenSpec, CLIENT_ID, Endpoint, Fault, Options, StandIn};
 use portcullis::identity::{Credential, IdentityProvider as _, Verifier, VerifyError};
 use portcullis::outbound::Outbound;
 use portcullis::telemetry::metrics::Metrics;
@@ -39,8 +41,7 @@ impl Keys {
 
     /// A token that is new, and good so many seconds after the start.
     fn token(&self, after: u64) -> String {
-        let mut claims =
-            self.google.claims(self.google.account(ADA).unwrap(), portcullis::dev::google::CLIENT_ID);
+        let mut claims = self.google.claims(self.google.account(ADA).unwrap(), CLIENT_ID);
         claims["iat"] = (self.start.0 + after).into();
         claims["exp"] = (self.start.0 + after + 3600).into();
         claims["jti"] = format!("{after}-{}", self.google.calls(Endpoint::Certs)).into();
@@ -107,7 +108,7 @@ async fn keys_that_cannot_be_renewed_stay_in_use() {
     }
     // And one that is not known is not good because of it.
     let header = json!({"alg": "RS256", "kid": "unknown", "typ": "JWT"});
-    let claims = keys.google.claims(keys.google.account(ADA).unwrap(), portcullis::dev::google::CLIENT_ID);
+    let claims = keys.google.claims(keys.google.account(ADA).unwrap(), CLIENT_ID);
     let unknown = keys.google.issue_id_token(&claims, Some(&header));
     assert!(matches!(keys.verify(&unknown, after).await, Err(VerifyError::Invalid(_))));
 }
@@ -171,7 +172,7 @@ async fn odd_key_sets_are_survived_from_the_start() {
         google.fail(Endpoint::Certs, fault);
         upstream.forget();
         let gateway = crate::harness::gateway::Setup::new(&yaml).start();
-        let token = google.issue_id_token(&google.claims(ada, portcullis::dev::google::CLIENT_ID), None);
+        let token = google.issue_id_token(&google.claims(ada, CLIENT_ID), None);
         let client = crate::harness::http::Client::new(gateway.address());
         let response = client.get("/x").bearer(&token).send().await;
         assert_eq!(response.status.as_u16(), status, "{name}: {}", response.text());
@@ -203,4 +204,34 @@ async fn without_keys_a_crowd_makes_one_fetch() {
     world.google.clear_switches();
     let token = world.id_token(ADA, |_| {});
     world.until(200, || world.client().get("/x").bearer(&token)).await;
+}
+
+/// The keys that are fetched at the start were fetched for nobody in particular.
+#[tokio::test]
+async fn a_key_that_is_newer_than_the_start_does_not_wait() {
+    let keys = Keys::new(Options::default());
+    keys.verifier.prefetch(keys.start).await;
+    assert_eq!(keys.fetches(), 1);
+    keys.google.rotate_keys();
+    keys.verify(&keys.token(1), 1).await.unwrap();
+    assert_eq!(keys.fetches(), 2);
+    keys.google.rotate_keys();
+    assert!(matches!(keys.verify(&keys.token(2), 2).await, Err(VerifyError::Invalid(_))), "but only once");
+    assert_eq!(keys.fetches(), 2);
+}
+
+#[tokio::test]
+async fn id_tokens_that_wait_for_keys_do_not_hold_access_tokens_up() {
+    let keys = Keys::new(Options::default());
+    keys.google.delay(Endpoint::Certs, Duration::from_mins(1));
+    let tokens: Vec<String> = (0..100).map(|number| keys.token(number)).collect();
+    let person = keys.google.account(ADA).unwrap();
+    let access = keys.google.issue_access_token(&AccessTokenSpec::person(person, CLIENT_ID));
+    let waiting = join_all(tokens.iter().map(|token| keys.verify(token, 0)));
+    tokio::select! {
+        // All of them take what turns they find before the access token comes.
+        biased;
+        outcomes = waiting => panic!("nobody waits: {outcomes:?}"),
+        outcome = keys.verify(&access, 0) => outcome.unwrap(),
+    }
 }
