@@ -28,7 +28,7 @@ locations:
     let mut claims = Vec::new();
     for _ in 0..20 {
         let mut raw = Raw::connect(gateway.address()).await;
-        raw.send("POST /hook HTTP/1.1\r\nHost: gw\r\nContent-Length: 40960\r\n\r\n").await;
+        raw.send("POST /hook HTTP/1.1\r\nHost: gw\r\nX-Signature: 00\r\nContent-Length: 40960\r\n\r\n").await;
         claims.push(raw);
     }
     assert_eq!(post().await.status, 403);
