@@ -142,7 +142,8 @@ impl Recorder {
             id: match &delivery {
                 // A sender may use one id for what it sends to several of its hooks.
                 Some(delivery) => {
-                    EntryId::of_delivery(&format!("{} {raw} {:?}", message.key, view.query), delivery)
+                    let scope = format!("{} {raw}?{}", message.key, view.query.unwrap_or_default());
+                    EntryId::of_delivery(&scope, delivery)
                 }
                 None => EntryId::random().ok_or_else(|| Refusal::Internal("no random numbers".to_owned()))?,
             },

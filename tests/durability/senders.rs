@@ -31,7 +31,7 @@ impl Message {
 
     /// The id of its entry.
     fn key(&self) -> String {
-        EntryId::of_delivery(LOCATION, &self.delivery).to_string()
+        EntryId::of_delivery(&format!("{LOCATION} {LOCATION}?"), &self.delivery).to_string()
     }
 
     fn request(&self) -> Vec<u8> {
