@@ -3,6 +3,7 @@
 //! The table is an exhaustive `match`: a new refusal does not compile until somebody has chosen its status.
 
 mod form;
+mod from;
 
 use std::borrow::Cow;
 
@@ -422,27 +423,6 @@ impl Refusal {
             .header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
             .header(HeaderName::from_static("grpc-status"), status)
             .header(HeaderName::from_static("grpc-message"), HeaderValue::from_static(row.title))
-    }
-}
-
-impl From<VerifyError> for Refusal {
-    fn from(error: VerifyError) -> Self {
-        match error {
-            VerifyError::Unavailable(cause) => Self::ProviderUnavailable(cause),
-            VerifyError::Throttled => Self::Throttled,
-            verdict @ (VerifyError::Malformed
-            | VerifyError::Expired
-            | VerifyError::SignedOut
-            | VerifyError::Invalid(_)
-            | VerifyError::WrongAudience
-            | VerifyError::NoVerifiedEmail) => Self::InvalidCredential(verdict),
-        }
-    }
-}
-
-impl From<NotCanonical> for Refusal {
-    fn from(why: NotCanonical) -> Self {
-        Self::NotCanonical(why)
     }
 }
 
