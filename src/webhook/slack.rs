@@ -2,15 +2,14 @@
 //! (docs.slack.dev/reference/events/url_verification) and the check of our certificate.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 
-use super::hmac::{MAX_ID, Proof};
+use super::hmac::{MAX_ID, Proof, v0};
 use super::{Incoming, Verified, WebhookError};
-use crate::config::{HmacAlgorithm, HmacEncoding, HmacScheme, KeyForm, SignedPart, TimestampPlace};
+use crate::config::HmacScheme;
 use crate::reply::Reply;
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-slack-signature");
@@ -20,23 +19,7 @@ const MAX_CHALLENGE: usize = 512;
 /// Longest form that can be a check of the certificate, in bytes. It holds little more than a token.
 const MAX_CHECK: usize = 1024;
 
-pub(super) static SCHEME: LazyLock<HmacScheme> = LazyLock::new(|| HmacScheme {
-    header: SIGNATURE,
-    algorithm: HmacAlgorithm::Sha256,
-    encoding: HmacEncoding::Hex,
-    prefix: "v0=".to_owned(),
-    separator: None,
-    signed: vec![
-        SignedPart::Text("v0:".to_owned()),
-        SignedPart::Timestamp,
-        SignedPart::Text(":".to_owned()),
-        SignedPart::Body,
-    ],
-    timestamp: Some(TimestampPlace::Header(TIMESTAMP)),
-    tolerance: Duration::from_secs(300),
-    key: KeyForm::Text,
-    id_header: None,
-});
+pub(super) static SCHEME: LazyLock<HmacScheme> = LazyLock::new(|| v0(SIGNATURE, TIMESTAMP));
 
 /// What we need of the outer JSON object of the Events API.
 #[derive(Deserialize)]

@@ -1,35 +1,20 @@
 //! Zoom: signatures and the validation of our URL (developers.zoom.us/docs/api/webhooks).
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::hmac::Proof;
+use super::hmac::{Proof, v0};
 use super::{Verified, WebhookError};
-use crate::config::{HmacAlgorithm, HmacEncoding, HmacScheme, KeyForm, SignedPart, TimestampPlace};
+use crate::config::HmacScheme;
 use crate::reply::Reply;
 
 /// Longest token that is signed, in bytes. Zoom's have 22.
 const MAX_TOKEN: usize = 256;
 
-pub(super) static SCHEME: LazyLock<HmacScheme> = LazyLock::new(|| HmacScheme {
-    header: HeaderName::from_static("x-zm-signature"),
-    algorithm: HmacAlgorithm::Sha256,
-    encoding: HmacEncoding::Hex,
-    prefix: "v0=".to_owned(),
-    separator: None,
-    signed: vec![
-        SignedPart::Text("v0:".to_owned()),
-        SignedPart::Timestamp,
-        SignedPart::Text(":".to_owned()),
-        SignedPart::Body,
-    ],
-    timestamp: Some(TimestampPlace::Header(HeaderName::from_static("x-zm-request-timestamp"))),
-    tolerance: Duration::from_secs(300),
-    key: KeyForm::Text,
-    id_header: None,
+pub(super) static SCHEME: LazyLock<HmacScheme> = LazyLock::new(|| {
+    v0(HeaderName::from_static("x-zm-signature"), HeaderName::from_static("x-zm-request-timestamp"))
 });
 
 #[derive(Deserialize)]
